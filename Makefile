@@ -1,0 +1,32 @@
+# The README's two commands are `make quickstart` and `make test`: each makes .venv, installs, and runs.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRA ?= cpu
+
+.PHONY: quickstart test check bench install clean
+
+quickstart: .venv/.installed
+	$(BIN)/ssl-music quickstart
+
+test: .venv/.installed
+	$(BIN)/python -m pytest
+
+check: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.installed
+	for script in benchmarks/*.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
+
+install: .venv/.installed
+
+# constraints.txt holds the versions that were tested; pip is told of them for build environments too
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "ssl_music needs Python >= 3.10; try: make PYTHON=python3.12 install")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

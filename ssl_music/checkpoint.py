@@ -1,0 +1,167 @@
+"""The only reader and writer of weights: class path + spec + weights + provenance in one safetensors file.
+
+A file rebuilds its encoder or tagger without the recipe that made it. Nothing in it is ever unpickled, and a class
+is only taken from this package or from a module that the program has imported already: a downloaded file cannot
+choose code to run. Lightning's checkpoints serve resuming only.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from ssl_music._files import replacing
+from ssl_music._registry import members
+from ssl_music.encoders import Encoder
+from ssl_music.errors import UserError
+from ssl_music.tagger import Tagger
+
+FORMAT = "ssl_music/1"
+
+
+def save(path: Path | str, model: Encoder | Tagger, *, provenance: dict[str, Any]) -> str:
+    """Writes `model` to `path` (whole or absent) and returns its digest.
+
+    >>> import tempfile
+    >>> from ssl_music.encoders import SampleCNN
+    >>> encoder, path = SampleCNN(width=4), Path(tempfile.mkdtemp()) / "encoder.safetensors"
+    >>> save(path, encoder, provenance={"why": "an example"}) == digest(load(path))
+    True
+    """
+    path = Path(path)
+    bad = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise UserError(f"{path}: not written, the weights {bad[0]} are not finite: the training has diverged")
+    header = {
+        "format": FORMAT,
+        "encoder": json.dumps(_encoder_facts(model)),
+        "head": json.dumps(model.head_spec() if isinstance(model, Tagger) else None),
+        "provenance": json.dumps(provenance, default=str),
+        "digest": digest(model),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata=header)
+    return header["digest"]
+
+
+def load(path: Path | str, *, device: str | torch.device = "cpu") -> Encoder | Tagger:
+    """Rebuilds what `save` wrote, in evaluation mode.
+
+    Raises UserError where the file is missing, is no checkpoint of ours, names a class that is not loaded, or holds
+    weights that do not fit its own spec.
+    """
+    path = Path(path)
+    header = _header(path)
+    facts, head = json.loads(header["encoder"]), json.loads(header["head"])
+    encoder = _encoder_class(path, facts["class_path"])(**facts["spec"])
+    model = Tagger(encoder, **head) if head else encoder
+    with safe_open(path, "pt", device="cpu") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    _fill(path, model, weights)
+    if digest(model) != header["digest"]:
+        raise UserError(f"{path}: the weights do not have the digest that the file states: it is damaged")
+    return model.to(device).eval()
+
+
+def load_encoder(path: Path | str, *, device: str | torch.device = "cpu") -> Encoder:
+    """The encoder in `path`; of a tagger, its encoder."""
+    model = load(path, device=device)
+    return model.encoder if isinstance(model, Tagger) else model
+
+
+def load_tagger(path: Path | str, *, device: str | torch.device = "cpu") -> Tagger:
+    """The tagger in `path`; a file that holds an encoder alone is an error that says how to get a tagger."""
+    model = load(path, device=device)
+    if not isinstance(model, Tagger):
+        raise UserError(
+            f"{path}: holds a {type(model).__name__} without a head, and tags need a tagger; "
+            "train one: ssl-music pretrain --recipe recipes/finetune_tagging.yaml"
+        )
+    return model
+
+
+def fill_encoder(encoder: Encoder, path: Path | str) -> None:
+    """Puts the weights of the encoder in `path` into `encoder`, which must be the same class with the same spec."""
+    stored = load_encoder(path)
+    ours, theirs = _encoder_facts(encoder), _encoder_facts(stored)
+    if ours != theirs:
+        differing = [
+            f"{key}: {theirs['spec'].get(key)!r} in the file, {ours['spec'].get(key)!r} in the recipe"
+            for key in {**ours["spec"], **theirs["spec"]}
+            if ours["spec"].get(key) != theirs["spec"].get(key)
+        ]
+        if ours["class_path"] != theirs["class_path"]:
+            differing.insert(0, f"class: {theirs['class_path']} in the file, {ours['class_path']} in the recipe")
+        raise UserError(f"{path}: a checkpoint of another encoder ({'; '.join(differing)}); make the recipe say the same")
+    encoder.load_state_dict(stored.state_dict())
+
+
+def digest(model: Encoder | Tagger) -> str:
+    """16 hex digits over class path, spec and every weight: who made a vector.
+
+    >>> from ssl_music.encoders import SampleCNN
+    >>> len(digest(SampleCNN(width=4)))
+    16
+    """
+    head = model.head_spec() if isinstance(model, Tagger) else None
+    total = hashlib.sha256(json.dumps([_encoder_facts(model), head], sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
+def provenance(path: Path | str) -> dict[str, Any]:
+    """How the weights in `path` were made: recipe, catalog fingerprint, versions."""
+    return json.loads(_header(Path(path))["provenance"])
+
+
+def _encoder_facts(model: Encoder | Tagger) -> dict[str, Any]:
+    encoder = model.encoder if isinstance(model, Tagger) else model
+    # through JSON and back, so that a tuple in memory equals the list in a file
+    return {
+        "class_path": f"{type(encoder).__module__}.{type(encoder).__qualname__}",
+        "spec": json.loads(json.dumps(encoder.spec())),
+    }
+
+
+def _header(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; give the .safetensors file that a training wrote")
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path}: no checkpoint of ssl_music (format {header.get('format')!r}, wanted {FORMAT!r})")
+    return header
+
+
+def _encoder_class(path: Path, class_path: str) -> type[Encoder]:
+    module, _, name = class_path.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    if not (isinstance(found, type) and issubclass(found, Encoder)):
+        known = ", ".join(members(Encoder))
+        raise UserError(
+            f"{path}: made by {class_path}, which is not loaded; import {module or 'its module'} first. "
+            f"Known here: {known}"
+        )
+    return found
+
+
+def _fill(path: Path, model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path}: the weights do not fit the encoder that the file names: {error}") from error
+    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise UserError(f"{path}: the weights {bad[0]} are not finite")

@@ -1,0 +1,70 @@
+"""An encoder, a head and the names of its tags: what turns a clip into tag probabilities."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ssl_music.encoders import Encoder
+from ssl_music.errors import UserError
+
+
+class Tagger(nn.Module):
+    """Tag logits of a clip: a linear head, or one hidden layer, on top of any encoder's embedding.
+
+    `hidden_dim=0` is the linear head of the CLMR paper's evaluation (Spijkervet & Burgoyne 2021, section 3.5);
+    `hidden_dim=512` with `dropout=0.5` is the dense–ReLU–dropout head of the 2020 comparison
+    (Won et al. 2020, arXiv 2006.00751).
+
+    Shape: wave (B, 1, T) → logits (B, K), in the order of `tags`.
+
+    >>> from ssl_music.encoders import SampleCNN
+    >>> tagger = Tagger(SampleCNN(width=4), ["calm", "loud"], column="mood", multi_label=True)
+    >>> tagger(torch.zeros(1, 1, tagger.encoder.input_samples)).shape
+    torch.Size([1, 2])
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        tags: Sequence[str],
+        *,
+        column: str,
+        multi_label: bool,
+        hidden_dim: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not tags or len(set(tags)) != len(tags):
+            raise UserError(f"a tagger wants one or more tags, each once; came {list(tags)}")
+        self.encoder = encoder
+        self.tags = list(tags)
+        self.column = column
+        self.multi_label = multi_label
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        layers: list[nn.Module] = []
+        width = encoder.embedding_dim
+        if hidden_dim:
+            layers += [nn.Linear(width, hidden_dim), nn.ReLU()]
+            width = hidden_dim
+        self.head = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(width, len(self.tags)))
+
+    def head_spec(self) -> dict[str, object]:
+        """Everything but the encoder that the constructor takes."""
+        return {
+            "tags": self.tags,
+            "column": self.column,
+            "multi_label": self.multi_label,
+            "hidden_dim": self.hidden_dim,
+            "dropout": self.dropout,
+        }
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Logits, not probabilities."""
+        return self.head(self.encoder(wave))  # (B, K)
+
+    def probabilities(self, wave: Tensor) -> Tensor:
+        """Independent probabilities of multi-label tags, or one distribution over single-label tags: (B, K)."""
+        logits = self(wave).float()
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
