@@ -1,0 +1,72 @@
+"""The command line `ssl-music`: parse → seed → build → call. Nothing heavy is imported before a verb is chosen.
+
+    verbs   one typed function a verb; its docstring is its help
+    parse   the one door to YAML and jsonargparse: recipes, arguments, hints for misspelt names
+
+Exit codes: 0 done · 2 something to mend, said in one line · 130 interrupted with Ctrl-C.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ssl_music.errors import UserError
+
+INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code.
+
+    >>> main(["--version"])
+    ssl-music ...
+    0
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was finished is kept, run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+    except UserError as error:
+        print(f"ssl-music: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from ssl_music.cli import verbs
+
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help(verbs.VERBS))
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"ssl-music {version('ssl-music')}")
+        return 0
+    name, *rest = arguments
+    if name not in verbs.VERBS:
+        from ssl_music.errors import unknown_name
+
+        raise unknown_name("verb", name, list(verbs.VERBS))
+    from ssl_music.cli import parse
+
+    return parse.run(verbs.VERBS[name], rest)
+
+
+def _help(verbs: dict) -> str:
+    lines = [f"  {name:<11}{(verb.__doc__ or '').strip().splitlines()[0]}" for name, verb in verbs.items()]
+    return "\n".join(
+        [
+            "usage: ssl-music VERB [arguments]      ssl-music VERB --help",
+            "",
+            "From a folder of unlabelled songs to an encoder, and on to tags and song search.",
+            "",
+            *lines,
+            "",
+            "First run: ssl-music quickstart. With your own music: ssl-music quickstart --catalog.root DIR",
+        ]
+    )

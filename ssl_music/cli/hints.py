@@ -1,0 +1,69 @@
+"""Errors that teach: a misspelt class, option or argument is answered with the names that are known there."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jsonargparse
+
+from ssl_music._registry import members
+from ssl_music.errors import UserError, unknown_name
+
+
+@contextmanager
+def teaching(parser: jsonargparse.ArgumentParser) -> Iterator[None]:
+    """Turns jsonargparse's errors into a `UserError` that names what is known at that depth."""
+    try:
+        yield
+    except jsonargparse.ArgumentError as error:
+        raise taught(str(error), parser) from error
+
+
+def taught(message: str, parser: jsonargparse.ArgumentParser) -> UserError:
+    """The `UserError` for one of jsonargparse's messages."""
+    where = " → ".join(re.findall(r'Parser key "([^"]+)"', message))
+    if wrong := re.search(r"Expected a dot import path string: (\S+)", message):
+        return _at(where, unknown_name("class", wrong[1], _classes(where)))
+    if wrong := re.search(r"Option '([^']+)' is not accepted", message):
+        kind = _class(re.findall(r"class_path '([^']+)'", message)[-1])
+        return _at(where, unknown_name(f"argument of {kind.__name__}", wrong[1], list(inspect.signature(kind).parameters)))
+    if wrong := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):
+        known = [name.partition(".")[2] for name in _arguments(parser) if name.startswith(f"{wrong[1]}.")]
+        return _at(wrong[1], unknown_name("argument", wrong[2], known))
+    if wrong := re.search(r"(?:Unrecognized arguments: --|[Oo]ption ')([\w.-]+)", message):
+        known = [name for name in _arguments(parser) if name not in ("help", "print_config")]
+        return unknown_name("argument", wrong[1].replace("-", "_"), known)
+    return UserError(re.sub(r"\s*\n\s*", " ", message).strip())
+
+
+def _at(where: str, error: UserError) -> UserError:
+    return UserError(f"in {where}: {error}") if where else error
+
+
+def _class(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _classes(where: str) -> list[str]:
+    """The class names known at the innermost key of `where`; of every family where the key is not known."""
+    from ssl_music.augment import Augmentation
+    from ssl_music.catalogs import Catalog
+    from ssl_music.encoders import Encoder
+
+    families: dict[str, type] = {"catalog": Catalog, "encoder": Encoder, "augment": Augmentation}
+    if where.startswith("method"):
+        from ssl_music.methods import Method
+
+        families["method"] = Method
+    innermost = where.rpartition(" → ")[2]
+    chosen = [families[innermost]] if innermost in families else list(families.values())
+    return sorted({name for family in chosen for name in members(family)})
+
+
+def _arguments(parser: jsonargparse.ArgumentParser) -> list[str]:
+    return [action.dest for action in parser._actions if action.option_strings]

@@ -1,0 +1,384 @@
+"""The verbs of `ssl-music`, each one typed function. Heavy modules are imported inside, when a verb runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ssl_music._files import replacing
+from ssl_music.errors import UserError
+
+if TYPE_CHECKING:
+    from ssl_music.catalogs import Catalog
+    from ssl_music.methods import Method
+
+
+def check(directory: Path) -> int:
+    """Verify the checksums of a pack, or of a directory of vectors.
+
+    Args:
+        directory: what `ssl-music pack` or `ssl-music embed` wrote.
+    """
+    from ssl_music._ledger import Ledger
+
+    problems = Ledger(directory).verify()
+    for problem in problems:
+        print(problem)
+    print(f"{directory}: {len(problems)} problems" if problems else f"{directory}: every checksum is right")
+    return 1 if problems else 0
+
+
+def pack(
+    catalog: Catalog,
+    out: Path,
+    sample_rate: int = 22050,
+    workers: int | None = None,
+    export: Path | None = None,
+) -> None:
+    """Decode a catalog once into a memory-mapped store that training reads at memory speed.
+
+    Args:
+        catalog: what music there is; Folder, Table or Synthetic.
+        out: the directory to write; run again and it goes on where it was.
+        sample_rate: Hz; take the rate of the encoder to be trained (SampleCNN 22050).
+        workers: decoding processes; every core by default.
+        export: also write the table of tracks there, as .csv or .parquet.
+    """
+    from ssl_music import pack as packing
+
+    packed = packing.pack(catalog, out, sample_rate=sample_rate, workers=workers)
+    print(packed.summary())
+    if export is not None:
+        packing.export(out, export)
+        print(f"table: {export}")
+
+
+def pretrain(
+    method: Method,
+    catalog: Catalog,
+    out: Path,
+    batch_size: int = 48,
+    seed: int = 42,
+    split: str = "train",
+    valid_split: str | None = "valid",
+    short: Literal["pad", "loop", "drop"] = "loop",
+    epoch_of: Literal["tracks", "seconds"] = "tracks",
+    init_from: Path | None = None,
+    early_stop_epochs: int | None = None,
+    checkpoint_every_steps: int | None = None,
+    *,
+    trainer: dict[str, Any],
+    config: dict[str, Any],
+) -> None:
+    """Train an encoder or a tagger by a recipe: SimCLR (= CLMR) without labels, Supervised with them.
+
+    Args:
+        method: how the encoder learns.
+        catalog: the music it learns from; a packed one (Pack) is fastest.
+        out: run folder for weights, metrics and checkpoints; run again and it resumes exactly.
+        batch_size: clips a step on each device.
+        seed: of weights, crops and views.
+        split: the split to train on; "all" is every track.
+        valid_split: the split watched for `best` and early stopping; null for none.
+        short: what to do with tracks shorter than a clip.
+        epoch_of: an epoch visits every track once, or each as often as it has clips (seconds).
+        init_from: start from the encoder weights in this checkpoint.
+        early_stop_epochs: stop after so many epochs without a better validation loss.
+        checkpoint_every_steps: how often to save for resuming; by default at the end of each epoch.
+    """
+    from ssl_music import checkpoint
+    from ssl_music.methods.train import train
+
+    if init_from is not None:
+        checkpoint.fill_encoder(method.encoder, init_from)
+    weights = train(
+        method,
+        catalog,
+        out=out,
+        seed=seed,
+        batch_size=batch_size,
+        split=split,
+        valid_split=valid_split,
+        short=short,
+        epoch_of=epoch_of,
+        early_stop_epochs=early_stop_epochs,
+        checkpoint_every_steps=checkpoint_every_steps,
+        trainer_options=trainer,
+        recipe=config,
+    )
+    print(f"weights: {weights}")
+
+
+def embed(
+    checkpoint: Path,
+    catalog: Catalog,
+    out: Path,
+    hop_seconds: float | None = None,
+    batch_size: int = 16,
+    device: str = "auto",
+) -> None:
+    """Turn every track of a catalog into vectors: one per chunk and one per track.
+
+    Args:
+        checkpoint: the .safetensors file of an encoder or a tagger.
+        catalog: Folder, Table, Synthetic or Pack.
+        out: the directory to write; run again and it goes on where it was.
+        hop_seconds: distance of chunk starts; by default one clip, so that chunks do not overlap.
+        batch_size: chunks in one forward pass.
+        device: auto, cpu, cuda, cuda:1 …
+    """
+    from ssl_music import checkpoint as weights
+    from ssl_music.embed import embed as run
+
+    vectors = run(
+        catalog,
+        weights.load_encoder(checkpoint),
+        out,
+        hop_seconds=hop_seconds,
+        batch_size=batch_size,
+        device=device,
+    )
+    print(vectors.summary())
+
+
+def probe(
+    vectors: Path,
+    column: str | None = None,
+    kind: Literal["linear", "mlp"] = "linear",
+    train: str = "train",
+    valid: str = "valid",
+    test: str = "test",
+    seed: int = 0,
+    bootstrap: int = 1000,
+    out: Path | None = None,
+) -> None:
+    """Measure what is readable from vectors: train a small classifier on a frozen encoder's embeddings.
+
+    Args:
+        vectors: what `ssl-music embed` wrote.
+        column: label column; may be left out where there is only one.
+        kind: linear (logistic regression) or mlp (one hidden layer of 512).
+        train: split to fit on.
+        valid: split that chooses the strength of the penalty, or when to stop.
+        test: split that is reported.
+        seed: of the bootstrap and of the hidden layer.
+        bootstrap: draws behind the 95 % intervals.
+        out: also write the result there as JSON.
+    """
+    from ssl_music.probe import probe as run
+    from ssl_music.vectors import Vectors
+
+    result = run(
+        Vectors(vectors), column, kind=kind, train=train, valid=valid, test=test, seed=seed, bootstrap=bootstrap
+    )
+    print(result)
+    if out is not None:
+        with replacing(out) as temporary:
+            temporary.write_text(json.dumps(result.as_dict(), indent=1))
+
+
+def index(vectors: Path, out: Path | None = None, kind: Literal["auto", "exact", "ivf"] = "auto") -> None:
+    """Build a search index over vectors; exact for small catalogs.
+
+    Args:
+        vectors: what `ssl-music embed` wrote.
+        out: the directory to write; by default `index` inside the vectors' directory.
+        kind: exact, ivf (approximate with an exact second look), or auto: exact up to 50,000 tracks.
+    """
+    from ssl_music import index as indexing
+    from ssl_music.vectors import Vectors
+
+    print(indexing.build(Vectors(vectors), out or vectors / "index", kind=kind).summary())
+
+
+def search(
+    query: str,
+    index: Path,
+    checkpoint: Path | None = None,
+    k: int = 10,
+    start_seconds: float | None = None,
+    seconds: float | None = None,
+    exclude_artist: bool = False,
+    exclude_group: bool = False,
+    format: Literal["table", "csv", "json"] = "table",
+) -> None:
+    """Find the nearest songs to a file, to a track of the catalog, or to a passage of either.
+
+    Args:
+        query: an audio file, or the id of a track in the index.
+        index: what `ssl-music index` wrote.
+        checkpoint: the weights that made the vectors; needed for a file.
+        k: how many songs.
+        start_seconds: where the passage begins.
+        seconds: how long the passage is.
+        exclude_artist: leave out songs by the query's artist (for a track of the catalog).
+        exclude_group: leave out songs of the query's group (for a track of the catalog).
+        format: of the output.
+    """
+    from ssl_music import index as indexing
+
+    found = indexing.Index(index)
+    hits = _hits(found, query, checkpoint, k, start_seconds, seconds, exclude_artist, exclude_group)
+    rows = [
+        {
+            "rank": number,
+            "similarity": round(hit.similarity, 4),
+            "title": hit.title,
+            "artist": hit.artist,
+            "at_seconds": round(hit.at_seconds, 1),
+            "id": hit.id,
+        }
+        for number, hit in enumerate(hits, 1)
+    ]
+    _print_rows(rows, format)
+
+
+def _hits(
+    found: Any,
+    query: str,
+    checkpoint: Path | None,
+    k: int,
+    start_seconds: float | None,
+    seconds: float | None,
+    exclude_artist: bool,
+    exclude_group: bool,
+) -> list[Any]:
+    if query in found.ids and not Path(query).is_file():
+        return found.search_track(
+            query,
+            k,
+            start_seconds=start_seconds,
+            seconds=seconds,
+            exclude_artist=exclude_artist,
+            exclude_group=exclude_group,
+        )
+    if not Path(query).exists():
+        from ssl_music.errors import unknown_name
+
+        raise unknown_name("track id (and no such file)", query, sorted(found.ids)[:10])
+    if checkpoint is None:
+        raise UserError("a file has to be embedded first: give --checkpoint, the weights that made the vectors")
+    if exclude_artist or exclude_group:
+        raise UserError(
+            f"{query}: artist and group are only known for tracks of the catalog; give a track id, "
+            "or leave --exclude_artist and --exclude_group out"
+        )
+    from ssl_music import checkpoint as weights
+    from ssl_music.embed import embed_file
+
+    encoder = weights.load_encoder(checkpoint)
+    _, chunks = embed_file(Path(query), encoder, start_seconds=start_seconds or 0.0, seconds=seconds)
+    return found.search(chunks.mean(axis=0), k, digest=weights.digest(encoder))
+
+
+def tag(
+    files: list[Path],
+    checkpoint: Path,
+    top: int = 5,
+    hop_seconds: float | None = None,
+    device: str = "auto",
+    format: Literal["table", "csv", "json"] = "table",
+    out: Path | None = None,
+) -> None:
+    """Tag files: the probability of every tag a trained tagger knows, averaged over the song.
+
+    Args:
+        files: audio files, or folders of them.
+        checkpoint: the .safetensors file of a tagger.
+        top: how many tags a file gets in the table; csv and json give every tag.
+        hop_seconds: distance of chunk starts; by default one clip.
+        device: auto, cpu, cuda …
+        format: of the output.
+        out: write there instead of printing.
+    """
+    from ssl_music import checkpoint as weights
+    from ssl_music.embed import tag_files
+
+    tagger = weights.load_tagger(checkpoint)
+    probabilities = tag_files(files, tagger, hop_seconds=hop_seconds, device=device)
+    if format == "table":
+        rows = [
+            {"file": str(path), "tags": "  ".join(f"{tagger.tags[i]} {row[i]:.2f}" for i in (-row).argsort()[:top])}
+            for path, row in probabilities
+        ]
+    else:
+        rows = [
+            {"file": str(path), **{tag: round(float(p), 4) for tag, p in zip(tagger.tags, row, strict=True)}}
+            for path, row in probabilities
+        ]
+    _print_rows(rows, format, out)
+
+
+def quickstart(
+    catalog: Any,
+    method: Method,
+    training: dict[str, Any],
+    out: Path = Path("runs/quickstart"),
+    pieces: int = 240,
+    columns: list[str] | None = None,
+    seed: int = 42,
+    *,
+    config: dict[str, Any],
+) -> None:
+    """The whole way, once: pack, pretrain, embed, probe, index, search, and a page to look at.
+
+    Without --catalog.root it renders its own music and needs nothing else. It trains by recipes/clmr_small.yaml.
+
+    Args:
+        catalog: your own folder of music, with labels if you have them.
+        method: from the recipe.
+        training: from the recipe.
+        out: run folder; run again and it goes on where it was.
+        pieces: how many pieces of built-in music to render where no folder is given.
+        columns: label columns to probe; by default every one.
+        seed: of the built-in music, the weights, the crops and the views.
+    """
+    from ssl_music import quickstart as first_run
+
+    if catalog is None:
+        from ssl_music.catalogs import Synthetic
+
+        catalog = Synthetic(out / "music", pieces=pieces, seed=seed)
+    first_run.run(catalog, method, training=training, out=out, columns=columns, seed=seed, recipe=config)
+
+
+VERBS: dict[str, Callable[..., int | None]] = {
+    "quickstart": quickstart,
+    "check": check,
+    "pack": pack,
+    "pretrain": pretrain,
+    "embed": embed,
+    "probe": probe,
+    "index": index,
+    "search": search,
+    "tag": tag,
+}
+
+
+def _print_rows(rows: list[dict[str, Any]], format: str, out: Path | None = None) -> None:
+    """One table on the screen, or CSV, or JSON; into `out` where it is given."""
+    if out is not None:
+        with replacing(out) as temporary, temporary.open("w", newline="") as handle:
+            _write_rows(rows, format, handle)
+        print(f"{len(rows)} rows: {out}")
+    else:
+        _write_rows(rows, format, sys.stdout)
+
+
+def _write_rows(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
+    if format == "json":
+        json.dump(rows, handle, indent=1)
+        handle.write("\n")
+    elif format == "csv":
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        texts = [{key: str(value) for key, value in row.items()} for row in rows]
+        widths = {key: max(len(key), *(len(row[key]) for row in texts)) for key in rows[0]}
+        for row in [{key: key for key in widths}, *texts]:
+            handle.write("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip() + "\n")
