@@ -124,7 +124,7 @@ def group_splits(
         sizes[group] = sizes.get(group, 0) + 1
 
     def deal(group: str) -> tuple[int, str]:
-        return -sizes[group], hashlib.sha256(f"{seed}\0{group}".encode()).hexdigest()
+        return -sizes[group], hashlib.sha256(f"{seed}\0{group}".encode(errors="surrogatepass")).hexdigest()
 
     held = dict.fromkeys(SPLITS, 0)
     share = dict(zip(SPLITS, fractions, strict=True))
@@ -134,6 +134,28 @@ def group_splits(
         chosen[group] = split
         held[split] += sizes[group]
     return [chosen[group] for group in groups]
+
+
+def missing_positives(catalog: Catalog, column: str | None = None) -> dict[str, list[str]]:
+    """Split → the tags of a column that no track of this split has; splits that hold every tag are left out.
+
+    Such a tag cannot be scored where it is missing in test, nor learned where it is missing in train.
+
+    >>> import tempfile
+    >>> from ssl_music.catalogs.table import Table
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("1.ogg", "2.ogg"):
+    ...     (folder / name).touch()
+    >>> _ = (folder / "songs.csv").write_text("path,genre,split\\n1.ogg,folk,train\\n2.ogg,jazz,test\\n")
+    >>> missing_positives(Table(folder / "songs.csv", columns=["genre"]))
+    {'test': ['folk'], 'train': ['jazz']}
+    """
+    column = catalog.column(column)
+    missing = {}
+    for name in sorted({track.split for track in catalog.tracks} - {""}):
+        held = {tag for track in catalog.split(name) for tag in track.labels.get(column, ())}
+        missing[name] = [tag for tag in catalog.tags(column) if tag not in held]
+    return {name: tags for name, tags in missing.items() if tags}
 
 
 def file_duplicates(tracks: Sequence[Track]) -> list[list[Track]]:
