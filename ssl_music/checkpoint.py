@@ -5,7 +5,6 @@ is only taken from this package or from a module that the program has imported a
 choose code to run. Lightning's checkpoints serve resuming only.
 """
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -31,7 +30,7 @@ def save(path: Path | str, model: Encoder | Tagger, *, provenance: dict[str, Any
     >>> import tempfile
     >>> from ssl_music.encoders import SampleCNN
     >>> encoder, path = SampleCNN(width=4), Path(tempfile.mkdtemp()) / "encoder.safetensors"
-    >>> save(path, encoder, provenance={"why": "an example"}) == digest(load(path))
+    >>> save(path, encoder, provenance={"why": "an example"}) == load(path).digest()
     True
     """
     path = Path(path)
@@ -40,10 +39,10 @@ def save(path: Path | str, model: Encoder | Tagger, *, provenance: dict[str, Any
         raise UserError(f"{path}: not written, the weights {bad[0]} are not finite: the training has diverged")
     header = {
         "format": FORMAT,
-        "encoder": json.dumps(_encoder_facts(model)),
+        "encoder": json.dumps(encoder_of(model).facts()),
         "head": json.dumps(model.head_spec() if isinstance(model, Tagger) else None),
         "provenance": json.dumps(provenance, default=str),
-        "digest": digest(model),
+        "digest": model.digest(),
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(path) as temporary:
@@ -65,14 +64,18 @@ def load(path: Path | str, *, device: str | torch.device = "cpu") -> Encoder | T
     with safe_open(path, "pt", device="cpu") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     _fill(path, model, weights)
-    if digest(model) != header["digest"]:
+    if model.digest() != header["digest"]:
         raise UserError(f"{path}: the weights do not have the digest that the file states: it is damaged")
     return model.to(device).eval()
 
 
 def load_encoder(path: Path | str, *, device: str | torch.device = "cpu") -> Encoder:
     """The encoder in `path`; of a tagger, its encoder."""
-    model = load(path, device=device)
+    return encoder_of(load(path, device=device))
+
+
+def encoder_of(model: Encoder | Tagger) -> Encoder:
+    """The encoder itself, or the tagger's encoder."""
     return model.encoder if isinstance(model, Tagger) else model
 
 
@@ -90,7 +93,7 @@ def load_tagger(path: Path | str, *, device: str | torch.device = "cpu") -> Tagg
 def fill_encoder(encoder: Encoder, path: Path | str) -> None:
     """Puts the weights of the encoder in `path` into `encoder`, which must be the same class with the same spec."""
     stored = load_encoder(path)
-    ours, theirs = _encoder_facts(encoder), _encoder_facts(stored)
+    ours, theirs = encoder.facts(), stored.facts()
     if ours != theirs:
         differing = [
             f"{key}: {theirs['spec'].get(key)!r} in the file, {ours['spec'].get(key)!r} in the recipe"
@@ -99,37 +102,15 @@ def fill_encoder(encoder: Encoder, path: Path | str) -> None:
         ]
         if ours["class_path"] != theirs["class_path"]:
             differing.insert(0, f"class: {theirs['class_path']} in the file, {ours['class_path']} in the recipe")
-        raise UserError(f"{path}: a checkpoint of another encoder ({'; '.join(differing)}); make the recipe say the same")
+        raise UserError(
+            f"{path}: a checkpoint of another encoder ({'; '.join(differing)}); make the recipe say the same"
+        )
     encoder.load_state_dict(stored.state_dict())
-
-
-def digest(model: Encoder | Tagger) -> str:
-    """16 hex digits over class path, spec and every weight: who made a vector.
-
-    >>> from ssl_music.encoders import SampleCNN
-    >>> len(digest(SampleCNN(width=4)))
-    16
-    """
-    head = model.head_spec() if isinstance(model, Tagger) else None
-    total = hashlib.sha256(json.dumps([_encoder_facts(model), head], sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()[:16]
 
 
 def provenance(path: Path | str) -> dict[str, Any]:
     """How the weights in `path` were made: recipe, catalog fingerprint, versions."""
     return json.loads(_header(Path(path))["provenance"])
-
-
-def _encoder_facts(model: Encoder | Tagger) -> dict[str, Any]:
-    encoder = model.encoder if isinstance(model, Tagger) else model
-    # through JSON and back, so that a tuple in memory equals the list in a file
-    return {
-        "class_path": f"{type(encoder).__module__}.{type(encoder).__qualname__}",
-        "spec": json.loads(json.dumps(encoder.spec())),
-    }
 
 
 def _header(path: Path) -> dict[str, str]:

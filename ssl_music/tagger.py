@@ -1,5 +1,7 @@
 """An encoder, a head and the names of its tags: what turns a clip into tag probabilities."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 import torch
@@ -59,6 +61,13 @@ class Tagger(nn.Module):
             "hidden_dim": self.hidden_dim,
             "dropout": self.dropout,
         }
+
+    def digest(self) -> str:
+        """16 hex digits over the encoder, the head and the names of the tags."""
+        total = hashlib.sha256(f"{self.encoder.digest()} {json.dumps(self.head_spec(), sort_keys=True)}".encode())
+        for name, tensor in sorted(self.head.state_dict().items()):
+            total.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.detach().cpu().numpy().tobytes())
+        return total.hexdigest()[:16]
 
     def forward(self, wave: Tensor) -> Tensor:
         """Logits, not probabilities."""

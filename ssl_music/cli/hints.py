@@ -30,7 +30,9 @@ def taught(message: str, parser: jsonargparse.ArgumentParser) -> UserError:
         return _at(where, unknown_name("class", wrong[1], _classes(where)))
     if wrong := re.search(r"Option '([^']+)' is not accepted", message):
         kind = _class(re.findall(r"class_path '([^']+)'", message)[-1])
-        return _at(where, unknown_name(f"argument of {kind.__name__}", wrong[1], list(inspect.signature(kind).parameters)))
+        return _at(
+            where, unknown_name(f"argument of {kind.__name__}", wrong[1], list(inspect.signature(kind).parameters))
+        )
     if wrong := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):
         known = [name.partition(".")[2] for name in _arguments(parser) if name.startswith(f"{wrong[1]}.")]
         return _at(wrong[1], unknown_name("argument", wrong[2], known))

@@ -272,7 +272,7 @@ def _hits(
 
     encoder = weights.load_encoder(checkpoint)
     _, chunks = embed_file(Path(query), encoder, start_seconds=start_seconds or 0.0, seconds=seconds)
-    return found.search(chunks.mean(axis=0), k, digest=weights.digest(encoder))
+    return found.search(chunks.mean(axis=0), k, digest=encoder.digest())
 
 
 def tag(

@@ -1,0 +1,174 @@
+"""Embedding a catalog, embedding a file, tagging files: all three hear tracks through `stream.hear`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from ssl_music._ledger import Row
+from ssl_music.audio import AudioError, Stream
+from ssl_music.catalogs import Catalog, Folder, Track
+from ssl_music.embed.stream import Heard, Source, choose_device, hear
+from ssl_music.encoders import Encoder
+from ssl_music.errors import UserError
+from ssl_music.pack import Pack
+from ssl_music.tagger import Tagger
+from ssl_music.vectors import Vectors, VectorsWriter, chunk_starts
+
+
+def embed(
+    catalog: Catalog,
+    encoder: Encoder,
+    out: Path | str,
+    *,
+    hop_seconds: float | None = None,
+    batch_size: int = 16,
+    device: str = "auto",
+    progress: bool = True,
+) -> Vectors:
+    """Writes one vector a chunk, and their mean a track, of every track of `catalog` to the directory `out`.
+
+    Chunks are as long as the encoder's clips and lie `hop_seconds` apart, by default end to end (the rule for what is
+    left at the end is `vectors.chunk_starts`). A file that cannot be read is noted with its reason. A run that was
+    interrupted goes on where it was; vectors of other weights in `out` are an error.
+
+    >>> import tempfile
+    >>> from ssl_music.catalogs import Synthetic
+    >>> from ssl_music.encoders import LogMelStatistics
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> music = Synthetic(folder / "music", pieces=50, seconds=3.0)
+    >>> embed(music, LogMelStatistics(), folder / "vectors", progress=False).pooled.shape[0]
+    50
+    """
+    hop_samples = _hop(encoder, hop_seconds)
+    header = {
+        "digest": encoder.digest(),
+        "encoder": encoder.facts()["class_path"],
+        "embedding_dim": encoder.embedding_dim,
+        "sample_rate": encoder.sample_rate,
+        "input_samples": encoder.input_samples,
+        "hop_samples": hop_samples,
+        "split_name": catalog.split_name,
+        "catalog_fingerprint": catalog.fingerprint(),
+        "columns": dict(catalog.columns),
+    }
+    blocks = _blocks_of(catalog, encoder)
+    with VectorsWriter(out, header=header) as writer:
+        left = [(number, track) for number, track in enumerate(catalog.tracks) if track.id not in writer.done]
+        heard = _hear(encoder, encoder, [partial(blocks, *one) for one in left], hop_samples, batch_size, device)
+        bar = tqdm(
+            heard, total=len(catalog.tracks), initial=len(writer.done), unit="track", desc="embed",
+            disable=None if progress else True,
+        )  # fmt: skip
+        for (_, track), (vectors, samples, error) in zip(left, bar, strict=True):
+            if error is None:
+                writer.append(Row.of(track, seconds=samples / encoder.sample_rate), [vectors])
+            else:
+                writer.quarantine(Row.of(track), error.reason)
+        stored = writer.finish()
+    if not len(stored):
+        reasons = "; ".join(f"{id}: {reason}" for id, reason in stored.broken[:3])
+        raise UserError(f"{out}: none of {len(stored.broken)} tracks could be read ({reasons})")
+    return stored
+
+
+def embed_file(
+    path: Path | str,
+    encoder: Encoder,
+    *,
+    start_seconds: float = 0.0,
+    seconds: float | None = None,
+    hop_seconds: float | None = None,
+    batch_size: int = 16,
+    device: str = "auto",
+) -> tuple[np.ndarray, np.ndarray]:
+    """When the chunks of a file, or of a passage of it, begin (n,) in seconds, and their vectors (n, D).
+
+    Raises AudioError where the file cannot be read or ends before the passage begins.
+    """
+    hop_samples = _hop(encoder, hop_seconds)
+    source = partial(Stream, path, encoder.sample_rate, start_seconds=start_seconds, seconds=seconds)
+    (vectors, samples, error) = next(_hear(encoder, encoder, [source], hop_samples, batch_size, device))
+    if error is not None:
+        raise error
+    starts = chunk_starts(samples, input_samples=encoder.input_samples, hop_samples=hop_samples)
+    return start_seconds + starts / encoder.sample_rate, vectors
+
+
+def tag_files(
+    files: Sequence[Path | str],
+    tagger: Tagger,
+    *,
+    hop_seconds: float | None = None,
+    batch_size: int = 16,
+    device: str = "auto",
+    progress: bool = True,
+) -> Iterator[tuple[Path, np.ndarray | AudioError]]:
+    """Each file with the probabilities (K,) of the tagger's tags, in their order, or with why it has none.
+
+    Probabilities of chunks are averaged over the song: in a published comparison the mean won over majority vote and
+    softmax weighting (genre PR-AUC .448 against .41 and .311). Folders among `files` stand for the audio in them.
+    """
+    paths = [path for file in files for path in _expand(Path(file))]
+    encoder = tagger.encoder
+    sources: list[Source] = [partial(Stream, path, encoder.sample_rate) for path in paths]
+    hop_samples = _hop(encoder, hop_seconds)
+    heard = _hear(encoder, tagger.probabilities, sources, hop_samples, batch_size, device)
+    bar = tqdm(heard, total=len(paths), unit="file", desc="tag", disable=None if progress else True)
+    for path, (probabilities, _, error) in zip(paths, bar, strict=True):
+        yield path, probabilities.mean(axis=0) if error is None else error
+
+
+def _hear(
+    encoder: Encoder,
+    network: Callable[[Tensor], Tensor],
+    sources: Sequence[Source],
+    hop_samples: int,
+    batch_size: int,
+    device: str,
+) -> Iterator[Heard]:
+    if batch_size < 1:
+        raise UserError(f"batch_size {batch_size}: at least 1 is wanted")
+    place = choose_device(device)
+    owner = network if isinstance(network, Encoder) else getattr(network, "__self__", encoder)
+    owner.to(place).eval()
+    return hear(
+        sources,
+        lambda wave: network(wave.to(place)),
+        sample_rate=encoder.sample_rate,
+        input_samples=encoder.input_samples,
+        hop_samples=hop_samples,
+        batch_size=batch_size,
+        device=place,
+    )
+
+
+def _blocks_of(catalog: Catalog, encoder: Encoder) -> Callable[[int, Track], Iterable[np.ndarray]]:
+    """How the audio of a track is read: from the pack's memory map, or decoded from its file."""
+    if not isinstance(catalog, Pack):
+        return lambda _, track: Stream(track.path, encoder.sample_rate)
+    catalog.check_rate(encoder.sample_rate)
+
+    def blocks(row: int, _: Track) -> Iterator[np.ndarray]:
+        for block in catalog.blocks(row, 16 * encoder.input_samples):
+            yield block.astype(np.float32) / 32768
+
+    return blocks
+
+
+def _hop(encoder: Encoder, hop_seconds: float | None) -> int:
+    if hop_seconds is None:
+        return encoder.input_samples
+    hop_samples = round(hop_seconds * encoder.sample_rate)
+    if hop_samples < 1:
+        raise UserError(f"hop_seconds {hop_seconds}: a distance above zero is wanted")
+    return hop_samples
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_dir():
+        return [track.path for track in Folder(path).tracks]
+    return [path]
