@@ -105,6 +105,21 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray, *, weights: np.ndarray | 
     return weighted @ (truth == predicted) / weighted.sum(axis=-1)
 
 
+def recall(
+    truth: np.ndarray, predicted: np.ndarray, classes: int, *, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Share of each class's items that are found; NaN: it has none. Shape: (N,), (N,) → (classes,), or (R, classes).
+
+    >>> recall(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+    array([0.5, 1. , nan])
+    """
+    truth, predicted = _classes(truth, predicted)
+    member = (truth[:, None] == np.arange(classes)).astype(np.float64)  # (N, classes)
+    weighted = _weights(weights, len(truth))
+    with np.errstate(invalid="ignore"):  # 0/0 is meant: no items, no share
+        return weighted @ (member * (truth == predicted)[:, None]) / (weighted @ member)
+
+
 def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
     """Mean over the classes that occur in `truth` of the share of their items found. Shape: (N,), (N,) → (), or (R,).
 
@@ -112,12 +127,7 @@ def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray, *, weights: np.n
     0.5
     """
     truth, predicted = _classes(truth, predicted)
-    member = (truth[:, None] == np.unique(truth)).astype(np.float64)  # (N, K)
-    weighted = _weights(weights, len(truth))
-    # 0/0: a bootstrap draw without any item of a class averages over the other classes
-    with np.errstate(invalid="ignore"):
-        recall = weighted @ (member * (truth == predicted)[:, None]) / (weighted @ member)  # (R, K)
-    return np.nanmean(recall, axis=-1)
+    return np.nanmean(recall(truth, predicted, int(truth.max()) + 1, weights=weights), axis=-1)
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -186,6 +196,8 @@ def bootstrap_weights(groups: Sequence[str], *, draws: int, seed: int) -> np.nda
     >>> bootstrap_weights(["a", "a", "", ""], draws=2, seed=0).shape
     (2, 4)
     """
+    if draws < 1 or not len(groups):
+        raise UserError(f"a bootstrap wants one draw or more of one item or more; came {draws} of {len(groups)}")
     names = [name or f"\0{row}" for row, name in enumerate(groups)]
     _, member = np.unique(names, return_inverse=True)
     count = int(member.max()) + 1

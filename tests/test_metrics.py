@@ -102,6 +102,8 @@ def test_accuracies_and_confusion_equal_scikit_learn() -> None:
         with pytest.warns(UserWarning, match="not in y_true"):
             expected = reference.balanced_accuracy_score(truth, predicted, sample_weight=given)
         assert metrics.balanced_accuracy(truth, predicted, weights=given) == pytest.approx(expected)
+        expected = reference.recall_score(truth, predicted, labels=range(4), average=None, sample_weight=given)
+        np.testing.assert_allclose(metrics.recall(truth, predicted, 4, weights=given), expected)
     both = metrics.balanced_accuracy(truth, predicted, weights=np.stack([np.ones(300), weights]))
     assert both[0] == metrics.balanced_accuracy(truth, predicted)
     np.testing.assert_array_equal(
