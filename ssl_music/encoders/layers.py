@@ -1,0 +1,118 @@
+"""The parts that encoders share: the choice of norm, the plan of widths, and two kinds of 2-D block.
+
+Blocks compute in channels-last order where their input is (`channels_last`): the convolutions and norms of the CPU
+and of the GPU's tensor cores run fastest so. Weights keep torch's ordinary order, so checkpoints do not notice.
+"""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_music.errors import UserError, unknown_name
+
+#: facts of the end-to-end experiments: "layer/group (8 groups)"
+GROUPS = 8
+NORMS = ["batch", "group", "layer", "none"]
+
+
+def norm_1d(kind: str, channels: int) -> nn.Module:
+    """The norm called `kind` for (B, C) or (B, C, T).
+
+    "batch"; "group" (8 groups, or the most out of 8 that divide the channels); "layer" (one group: over channels and
+    time of each example alone); "none". Group and layer norm do not mix the examples of a batch.
+
+    >>> norm_1d("group", 12).num_groups
+    4
+    """
+    return nn.BatchNorm1d(channels) if kind == "batch" else _batchless_norm(kind, channels)
+
+
+def norm_2d(kind: str, channels: int) -> nn.Module:
+    """The norm called `kind` for (B, C, H, W); the kinds are those of `norm_1d`.
+
+    >>> norm_2d("batch", 64).weight.shape
+    torch.Size([64])
+    """
+    return nn.BatchNorm2d(channels) if kind == "batch" else _batchless_norm(kind, channels)
+
+
+def _batchless_norm(kind: str, channels: int) -> nn.Module:
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+    if kind == "layer":
+        return nn.GroupNorm(1, channels)
+    if kind == "none":
+        return nn.Identity()
+    raise unknown_name("norm", kind, NORMS)
+
+
+def widths(width: int, depth: int) -> list[int]:
+    """Output channels of `depth` blocks: two of `width`, then twice that, the last four times.
+
+    The plan of SampleCNN (depth 9) and of the short-chunk CNN (depth 7), both with width 128.
+
+    >>> widths(128, 7)
+    [128, 128, 256, 256, 256, 256, 512]
+    """
+    if width < 1 or depth < 3:
+        raise UserError(f"an encoder wants width >= 1 and depth >= 3; came width {width}, depth {depth}")
+    return [width] * 2 + [2 * width] * (depth - 3) + [4 * width]
+
+
+def channels_last(image: Tensor) -> Tensor:
+    """(B, C, H, W) in channels-last memory; also where C = 1, when torch cannot tell the two orders apart itself.
+
+    >>> import torch
+    >>> channels_last(torch.zeros(2, 1, 8, 9)).stride()
+    (72, 1, 9, 1)
+    """
+    batch, channels, height, width = image.shape
+    # through a flat view, because torch's own conversion leaves the strides of a one-channel image as they are
+    return image.permute(0, 2, 3, 1).flatten(1).view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class ConvBlock(nn.Module):
+    """Convolution 3 × 3 – norm – ReLU – max-pooling, the block of the VGG-ish networks.
+
+    Shape: (B, inputs, H, W) → (B, outputs, H // pool, W // pool).
+
+    >>> import torch
+    >>> ConvBlock(1, 8, pool=(2, 2), norm="batch")(torch.zeros(2, 1, 16, 31)).shape
+    torch.Size([2, 8, 8, 15])
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, pool: tuple[int, int], norm: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm = norm_2d(norm, outputs)
+        self.pool = pool
+
+    def forward(self, image: Tensor) -> Tensor:
+        # max and ReLU commute, in value and in gradient: pooled first, the ReLU has less to do
+        return F.relu(F.max_pool2d(self.norm(self.conv(image)), self.pool), inplace=True)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions 3 × 3 with norms beside a third one with norm, added, then ReLU; the first steps by `stride`.
+
+    Shape: (B, inputs, H, W) → (B, outputs, ⌈H / stride⌉, ⌈W / stride⌉).
+
+    >>> import torch
+    >>> ResidualBlock(1, 8, stride=(2, 2), norm="batch")(torch.zeros(2, 1, 16, 31)).shape
+    torch.Size([2, 8, 8, 16])
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: tuple[int, int], norm: str) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+        self.norm_1 = norm_2d(norm, outputs)
+        self.conv_2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm_2 = norm_2d(norm, outputs)
+        # the shortcut is a 3 × 3 convolution as well, not the usual 1 × 1: so the published code, and its count
+        self.conv_3 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+        self.norm_3 = norm_2d(norm, outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        inner = F.relu(self.norm_1(self.conv_1(image)), inplace=True)
+        return F.relu(self.norm_2(self.conv_2(inner)) + self.norm_3(self.conv_3(image)), inplace=True)
