@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from ssl_music.encoders import Encoder

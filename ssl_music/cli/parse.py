@@ -106,7 +106,7 @@ def _recipe(name: str) -> Path:
         return Path(name)
     known = {file.stem: file for folder in RECIPES if folder.is_dir() for file in folder.glob("*.yaml")}
     stem = Path(name).stem
-    if stem in known and not Path(name).parent.is_dir() or name in known:
+    if (stem in known and not Path(name).parent.is_dir()) or name in known:
         return known[stem]
     raise unknown_name("recipe (and no such file)", name, sorted(known))
 
