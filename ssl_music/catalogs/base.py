@@ -114,7 +114,8 @@ def group_splits(
     """A split name for each entry such that equal groups share one split.
 
     Groups are dealt largest first, ties in an order drawn from `seed`, each to the split that is furthest below
-    its share, so that the splits come near their fractions of tracks even where one group is large.
+    its share, so that the splits come near their fractions of tracks even where one group is large. Where groups are
+    so few that a split stays empty, it gets one of train, as long as train keeps one.
 
     >>> group_splits(["a", "a", "b", "c"], seed=1, fractions=(0.5, 0.25, 0.25)).count("train")
     2
@@ -129,10 +130,15 @@ def group_splits(
     held = dict.fromkeys(SPLITS, 0)
     share = dict(zip(SPLITS, fractions, strict=True))
     chosen: dict[str, str] = {}
-    for group in sorted(sizes, key=deal):
+    order = sorted(sizes, key=deal)
+    for group in order:
         split = max(SPLITS, key=lambda name: share[name] * len(groups) - held[name])
         chosen[group] = split
         held[split] += sizes[group]
+    for name in ("test", "valid"):
+        spare = [group for group in order if chosen[group] == "train"]
+        if share[name] and name not in chosen.values() and len(spare) > 1:
+            chosen[spare[-1]] = name
     return [chosen[group] for group in groups]
 
 

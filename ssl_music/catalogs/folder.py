@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -139,6 +138,12 @@ class Folder(Catalog):
             separator=self.separator,
             reserved=[self.path_column, "id", *FACTS],
         )
+        if self.wanted_columns is None and not columns:
+            warnings.warn(
+                f"{self.labels}: no column looks like labels (2 to 100 distinct tags, twice as many cells); name "
+                f"some as columns. Known: {', '.join(sheet.names)}",
+                stacklevel=2,
+            )
         return columns, {
             track_id: (row, tags)
             for track_id, row, tags in zip(matched, sheet.rows, labels, strict=True)
@@ -166,16 +171,12 @@ def _audio_files(root: Path, *, given: Path) -> list[str]:
     return ids
 
 
-class Names(NamedTuple):
-    """Paths from the root, with slashes."""
+def _visible_names(root: Path) -> tuple[list[str], list[str]]:
+    """Every file that is not hidden, and what cannot be followed, as paths from the root with slashes.
 
-    files: list[str]
-    unreachable: list[str]
-
-
-def _visible_names(root: Path) -> Names:
-    """Every file that is not hidden; folders that links lead to come last, so real places give the names."""
-    names = Names([], [])
+    Folders that links lead to come last, so that real places give the names.
+    """
+    files, unreachable = list[str](), list[str]()
     entered = set()
     folders, links = [""], list[str]()
     while folders or links:
@@ -187,7 +188,7 @@ def _visible_names(root: Path) -> Names:
             entered.add((status.st_dev, status.st_ino))
             entries = sorted(os.scandir(root / here), key=lambda entry: entry.name)
         except OSError:
-            names.unreachable.append(here or ".")
+            unreachable.append(here or ".")
             continue
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
@@ -197,12 +198,12 @@ def _visible_names(root: Path) -> Names:
                 if entry.is_dir():
                     (links if entry.is_symlink() else folders).append(name)
                 elif entry.is_file():
-                    names.files.append(name)
+                    files.append(name)
                 elif entry.is_symlink():
-                    names.unreachable.append(name)
+                    unreachable.append(name)
             except OSError:  # a link onto itself
-                names.unreachable.append(name)
-    return names
+                unreachable.append(name)
+    return files, unreachable
 
 
 def _file_tags(path: Path) -> dict[str, str]:

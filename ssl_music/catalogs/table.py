@@ -1,5 +1,7 @@
 """A table of tracks, CSV or Parquet: its rows are the catalog."""
 
+import os
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -144,7 +146,9 @@ class Table(Catalog):
         root = self.root.absolute()
         cells = [str(row[self.path_column]) for row in sheet.rows]
         paths = [root / cell for cell in cells]
-        missing = [cell for cell, path in zip(cells, paths, strict=True) if not cell or not path.exists()]
+        # os.path.exists is False, and Path.exists raises, where a cell is no path at all but a long text
+        found = [bool(cell) and os.path.exists(path) for cell, path in zip(cells, paths, strict=True)]  # noqa: PTH110
+        missing = [cell for cell, there in zip(cells, found, strict=True) if not there]
         if missing:
             wrong = f"{len(missing)} of {len(cells)} files are not in {root}: {examples(missing)}"
             raise UserError(f"{sheet.path}: {wrong}; fix the table or give --catalog.root")
@@ -153,11 +157,10 @@ class Table(Catalog):
     def _ids(self, sheet: Sheet) -> list[str]:
         column = self.id_column or self.path_column
         ids = [str(row[column]) for row in sheet.rows]
-        if len(set(ids)) < len(ids):
-            counts: dict[str, int] = {}
-            for track_id in ids:
-                counts[track_id] = counts.get(track_id, 0) + 1
-            twice = [track_id for track_id, count in counts.items() if count > 1]
+        if not all(ids):
+            raise UserError(f"{sheet.path}: {ids.count('')} rows have no id in column {column!r}; fill them in")
+        twice = [track_id for track_id, count in Counter(ids).items() if count > 1]
+        if twice:
             wrong = f"{len(twice)} ids in column {column!r} stand in more than one row: {examples(twice)}"
             raise UserError(f"{sheet.path}: {wrong}; one row is one track")
         return ids

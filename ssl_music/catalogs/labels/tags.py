@@ -4,6 +4,7 @@ Label values are kept as given but for blanks around them: "Hip-Hop" and "hip ho
 text that stands in the file.
 """
 
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -80,7 +81,7 @@ def file_title(path: Path) -> str:
     >>> file_title(Path("a/01 Song.mp3"))
     '01 Song'
     """
-    return path.stem.encode(errors="surrogatepass").decode(errors="replace")
+    return os.fsencode(path.stem).decode(errors="replace")
 
 
 def with_splits(tracks: Sequence[Track], *, given: str, seed: int) -> tuple[list[Track], str]:
