@@ -85,24 +85,22 @@ class Files:
         return np.array(lengths, np.int64)
 
     def _crop(self, row: int, start: int, count: int) -> np.ndarray:
-        true = self._true.get(row)
-        if true is None:
-            wave = self._read(row, start, count)
-            if len(wave) == count:
-                return wave
-            true = self._true[row] = self._measure(row)
-            if true < count:
-                path = self.tracks[row].path
-                warnings.warn(
-                    f"{path}: holds only {true / self.sample_rate:.1f} s, repeated to fill a crop", stacklevel=1
-                )
-        if true < count:
-            return np.resize(self._read(row, 0, true), count)
-        if start + count > true:
-            start = start * (true - count + 1) // (int(self.samples[row]) - count + 1)
+        # the file itself is asked first, always: what was found out about it earlier must not change the crop
         wave = self._read(row, start, count)
+        if len(wave) == count:
+            return wave
+        path = self.tracks[row].path
+        if row not in self._true:
+            self._true[row] = self._measure(row)
+        true = self._true[row]
+        if true < count:
+            warnings.warn(
+                f"{path}: holds only {true / self.sample_rate:.1f} s, repeated to fill a crop", stacklevel=1
+            )
+            return np.resize(self._read(row, 0, true), count)
+        wave = self._read(row, start * (true - count + 1) // (int(self.samples[row]) - count + 1), count)
         if len(wave) < count:
-            raise audio.AudioError(self.tracks[row].path, "a slice is shorter than it was when read through; pack it")
+            raise audio.AudioError(path, "a slice of it is shorter than it was when read through; pack it")
         return wave
 
     def _read(self, row: int, start: int, count: int) -> np.ndarray:
@@ -111,9 +109,7 @@ class Files:
         try:
             wave = audio.read(path, rate, start_seconds=start / rate, seconds=(count + SLACK) / rate)[:count]
         except audio.AudioError:
-            if row in self._true:
-                raise
-            return np.zeros(0, np.float32)  # the slice lies wholly behind the true end, or `_measure` says what it is
+            return np.zeros(0, np.float32)  # the slice lies wholly behind the true end, or else `_measure` raises
         short = count - len(wave)
         return np.pad(wave, (0, short)) if 0 < short <= SLACK else wave
 

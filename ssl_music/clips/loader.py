@@ -43,6 +43,8 @@ class ClipLoader:
     [torch.Size([2, 3, 1, 8])]
     """
 
+    batch_sampler = None  # Lightning asks for it where there is a `sampler`
+
     def __init__(
         self,
         waves: Waves,
