@@ -78,26 +78,26 @@ def independent_tags(count: int, *, seed: int = 0) -> tuple[np.ndarray, list[tup
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_two_gaussians_are_read_as_well_as_they_can_be(tmp_path: Path, kind) -> None:
-    features, labels = gaussian(3000, distance=2.0)
+    features, labels = gaussian(2000, distance=2.0)
     result = probe(store(tmp_path / "v", features, labels), kind=kind)
     best = norm.cdf(1.0)  # of two unit Gaussians 2 apart, the best rule errs beyond one deviation: .841
     for name in ("balanced_accuracy", "accuracy"):
         assert result.metrics[name].low < best < result.metrics[name].high
     area = norm.cdf(2.0 / np.sqrt(2))  # the difference of two projections: N(2, 2)
     assert result.metrics["roc_auc"].low < area < result.metrics["roc_auc"].high
-    assert result.metrics["balanced_accuracy"].high - result.metrics["balanced_accuracy"].low < 0.08
+    assert result.metrics["balanced_accuracy"].high - result.metrics["balanced_accuracy"].low < 0.1
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_noise_gives_chance_inside_the_interval(tmp_path: Path, kind) -> None:
-    features, labels = gaussian(1000, classes=4, distance=0.0)
-    result = probe(store(tmp_path / "v", features, labels), "kind", kind=kind)
-    assert result.chance["balanced_accuracy"] == 0.25
-    for name, interval in result.metrics.items():
-        if name == "pr_auc":  # average precision of a random order lies a little above the share of positives
-            assert interval.low - 0.02 < result.chance[name] < interval.high
-        elif name != "accuracy":  # whose level is a rule that knows the most frequent tag
-            assert interval.low < result.chance[name] < interval.high
+    inside = dict.fromkeys(("balanced_accuracy", "roc_auc"), 0)
+    for seed in range(8):
+        features, labels = gaussian(500, classes=4, distance=0.0, seed=seed)
+        result = probe(store(tmp_path / f"{seed}", features, labels), "kind", kind=kind, bootstrap=300)
+        assert result.chance["balanced_accuracy"] == 0.25
+        for name in inside:
+            inside[name] += result.metrics[name].low < result.chance[name] < result.metrics[name].high
+    assert min(inside.values()) >= 6  # of 8 intervals of 95 %: fewer happens about once in 200 times
 
 
 def test_many_tags_at_once(tmp_path: Path) -> None:
@@ -116,16 +116,21 @@ def test_many_tags_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("l2", [1.0, 0.01, 0.0001])
 def test_linear_equals_scikit_learn(l2: float) -> None:
     features, labels = gaussian(300, classes=3, distance=2.0)
+    rare = np.random.default_rng(1).random(300) < 0.8
+    keep = [row for row in range(300) if labels[row] != ("class 2",) or not rare[row]]
+    features, labels = features[keep], [labels[row] for row in keep]
     features = features * np.arange(1, 9) + 5  # other scales and means than 1 and 0
     truth = np.array([int(label[0][-1]) for label in labels])
     scaled = StandardScaler().fit(features)
     strength = 1 / (l2 * len(features))
     (score,) = linear_path(features, np.eye(3)[truth], multi_label=False, l2_strengths=[l2])
-    theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=5000).fit(scaled.transform(features), truth)
+    theirs = LogisticRegression(C=strength, class_weight="balanced", tol=1e-10, max_iter=5000)
+    theirs.fit(scaled.transform(features), truth)
     np.testing.assert_allclose(score(features), theirs.predict_proba(scaled.transform(features)), atol=1e-3)
 
     targets = np.stack([truth == 0, features[:, 3] + features[:, 4] > 12], axis=1).astype(np.float32)
     (score,) = linear_path(features, targets, multi_label=True, l2_strengths=[l2])
+    theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=5000)
     for tag in range(2):
         theirs.fit(scaled.transform(features), targets[:, tag])
         expected = theirs.predict_proba(scaled.transform(features))[:, 1]

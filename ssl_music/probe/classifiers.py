@@ -2,7 +2,8 @@
 
 Both standardise every feature by the mean and deviation of the items that they are fitted on; a feature that is
 constant there is only centred. Scores are probabilities: of each tag by itself where tags may go together
-(`multi_label`), of one distribution over the tags otherwise.
+(`multi_label`), of one distribution over the tags otherwise. Single-label tags weigh the same however many items they
+have, as they do in balanced accuracy: an item of a tag with n of the N items counts N / (K · n).
 """
 
 import warnings
@@ -34,7 +35,7 @@ def linear_path(
     Minimises, by L-BFGS in float64, the mean cross-entropy of the items + l2/2 · |weights|², the bias left out: for
     single-label tags softmax regression, for multi-label tags one independent regression a tag (they share the
     optimiser, not the objective). `l2` does not change its meaning with the number of items; scikit-learn's
-    `LogisticRegression` has C = 1 / (l2 · N).
+    `LogisticRegression` has C = 1 / (l2 · N) and, for single-label tags, class_weight balanced.
 
     >>> features, targets = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> (score,) = linear_path(features, targets, multi_label=False, l2_strengths=[0.01])
@@ -43,15 +44,19 @@ def linear_path(
     """
     standardise = _standardiser(features)
     inputs, targets = standardise(features), targets.astype(np.float64)
+    balance = np.ones((len(targets), 1)) if multi_label else targets @ _tag_weights(targets)[:, None]  # (N, 1)
     loss = _independent_loss if multi_label else _softmax_loss
     shape = (inputs.shape[1] + 1, targets.shape[1])  # the last row is the bias
 
     def objective(flat: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
         parameters = flat.reshape(shape)
-        value, residual = loss(inputs @ parameters[:-1] + parameters[-1], targets)
+        values, residual = loss(inputs @ parameters[:-1] + parameters[-1], targets)
+        residual *= balance
         gradient = np.vstack([inputs.T @ residual, residual.sum(axis=0)]) / len(inputs)
         gradient[:-1] += l2 * parameters[:-1]
-        return value / len(inputs) + l2 / 2 * float(np.sum(parameters[:-1] ** 2)), gradient.ravel()
+        return float((balance * values).sum()) / len(inputs) + l2 / 2 * float(
+            np.sum(parameters[:-1] ** 2)
+        ), gradient.ravel()
 
     flat = np.zeros(shape[0] * shape[1])
     options = {"maxiter": STEPS, "maxfun": 2 * STEPS, "gtol": GRADIENT_TOLERANCE, "ftol": 64 * np.finfo(float).eps}
@@ -82,7 +87,8 @@ def fit_mlp(
     standardise = _standardiser(train[0])
     inputs, valid_inputs = (torch.from_numpy(standardise(part[0]).astype(np.float32)) for part in (train, valid))
     targets, valid_targets = (torch.from_numpy(part[1].astype(np.float32)) for part in (train, valid))
-    loss = nn.BCEWithLogitsLoss() if multi_label else nn.CrossEntropyLoss()
+    balance = torch.from_numpy(_tag_weights(train[1]).astype(np.float32))
+    loss = nn.BCEWithLogitsLoss() if multi_label else nn.CrossEntropyLoss(weight=balance)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         width, tags = inputs.shape[1], targets.shape[1]
@@ -132,14 +138,19 @@ def _probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
     return expit(logits) if multi_label else np.exp(log_softmax(logits, axis=1))
 
 
-def _independent_loss(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Binary cross-entropies summed over items and tags, and their derivative with respect to the logits."""
+def _tag_weights(targets: np.ndarray) -> np.ndarray:
+    """What one item of each tag counts, so that all tags count the same. Shape: (N, K) → (K,)."""
+    return len(targets) / (targets.shape[1] * targets.sum(axis=0))
+
+
+def _independent_loss(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Binary cross-entropies (N, K), and their derivatives with respect to the logits (N, K)."""
     # log(1 + e^z) - y·z, without overflow
     softplus = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits)))
-    return float((softplus - targets * logits).sum()), expit(logits) - targets
+    return softplus - targets * logits, expit(logits) - targets
 
 
-def _softmax_loss(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Cross-entropies summed over items, and their derivative with respect to the logits."""
+def _softmax_loss(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cross-entropies, one term a tag (N, K), and their derivatives with respect to the logits (N, K)."""
     logarithm = log_softmax(logits, axis=1)
-    return -float((targets * logarithm).sum()), np.exp(logarithm) - targets
+    return -targets * logarithm, np.exp(logarithm) - targets

