@@ -1,0 +1,148 @@
+"""The contract of every augmentation: `(B, 1, T) -> (B, 1, T)`, random for each example, on the wave's device.
+
+Drawing is apart from applying: `draw` turns the one explicit generator into a few numbers for each row, `apply` is
+a pure function of the wave and these numbers. They are drawn where the generator lives and then moved to the wave,
+so one CPU generator gives the same views on CPU and GPU, and nothing waits for the GPU to say which rows were
+chosen. (A CUDA generator works too and costs that wait.)
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from functools import wraps
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ssl_music.augment.layers import change_rows, fast_size, filtered, pick
+from ssl_music.errors import UserError
+
+Effect = TypeVar("Effect", bound="Augmentation")
+
+
+class Drawn(NamedTuple):
+    """What one effect drew for a batch."""
+
+    chosen: Tensor  #: (B,) bool on the CPU: the rows that are changed
+    params: dict[str, Tensor]  #: (B, …) on the wave's device, for every row whether chosen or not
+
+
+class Augmentation(nn.Module, ABC):
+    """An effect that changes each example with chance `p`, in its own way.
+
+    Shape: wave (B, 1, T) float32 → (B, 1, T) float32, a new tensor; rows that are not chosen come out bit by bit
+    as they went in.
+
+    A subclass stores every constructor argument under its own name (keyword-only, `p` among them), and gives
+    `draw` and either `apply` or, if it is `spectral`, `response` and `tail_samples`.
+    """
+
+    #: Linear and time-invariant: it may change places with neighbours that are so too.
+    linear: ClassVar[bool] = False
+    #: Linear, and applied by its `response`: a Chain multiplies neighbouring ones and pays for one FFT.
+    spectral: ClassVar[bool] = False
+    #: Hz; never an argument of the constructor: the Chain says it, from the encoder.
+    sample_rate: int | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keeps `nn.Module.apply(function)` working beside ours: a parent's `to` in Lightning walks modules by it."""
+        super().__init_subclass__(**kwargs)
+        ours = cls.apply
+
+        @wraps(ours)
+        def apply(self: Augmentation, wave: Any, **params: Any) -> Any:
+            return ours(self, wave, **params) if isinstance(wave, Tensor) else nn.Module.apply(self, wave)
+
+        cls.apply = apply  # type: ignore[method-assign]
+
+    def __init__(self, *, p: float) -> None:
+        super().__init__()
+        if not 0.0 <= p <= 1.0:
+            raise UserError(f"{type(self).__name__}: p={p} is no probability; give a number from 0 to 1")
+        self.p = p
+
+    @abstractmethod
+    def draw(self, wave: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """The parameters of every row, (B, …) each; all randomness of the effect is here."""
+
+    # `*_` lets subclasses name their parameters in front of a type checker
+    def apply(self, wave: Tensor, *_: Any, **params: Any) -> Tensor:  # type: ignore[override]
+        """`wave`, every row changed as its parameters say. No randomness."""
+        n_fft = fast_size(wave.shape[-1] + self.tail_samples())
+        return filtered(wave, self.response(n_fft, **params), n_fft)
+
+    def response(self, n_fft: int, *_: Any, **params: Any) -> Tensor:
+        """The frequency response at the F = n_fft // 2 + 1 frequencies of an rfft, n_fft even. Shape: (B, F) complex."""
+        raise NotImplementedError(f"{type(self).__name__} has neither `apply` nor `response`")
+
+    def tail_samples(self) -> int:
+        """By how much the effect makes a sound longer, at most: an FFT has to leave that room (spectral ones)."""
+        return 0
+
+    def forward(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        check_wave(wave, type(self).__name__)
+        with torch.autocast(wave.device.type, enabled=False):
+            out = wave.clone(memory_format=torch.contiguous_format)
+            self.change(out, self.draw_rows(wave, generator))
+            return out
+
+    def draw_rows(self, wave: Tensor, generator: torch.Generator | None) -> Drawn:
+        """Which rows are changed (each with chance `p`), and the parameters of all."""
+        device = "cpu" if generator is None else generator.device
+        chosen = (torch.rand(len(wave), generator=generator, device=device) < self.p).cpu()
+        params = self.draw(wave, generator)
+        return Drawn(chosen, {name: value.to(wave.device, non_blocking=True) for name, value in params.items()})
+
+    def change(self, out: Tensor, drawn: Drawn) -> None:
+        """Applies the effect to the chosen rows of `out`, in place: `out` is the caller's own fresh copy."""
+        rows = drawn.chosen.nonzero().flatten()
+        change_rows(out, rows, lambda wave, some: self.apply(wave, **pick(drawn.params, some)))
+
+    def at_rate(self: Effect, sample_rate: int) -> Effect:
+        """Tells the effect the rate of the waves it will hear, in Hz; returns the effect itself."""
+        if self.sample_rate not in (None, sample_rate):
+            raise UserError(
+                f"{self!r} already hears waves at {self.sample_rate} Hz; make another one for {sample_rate} Hz"
+            )
+        self.sample_rate = sample_rate
+        return self
+
+    def rate(self) -> int:
+        """The sample rate in Hz, or the error that nobody has said it."""
+        if self.sample_rate is None:
+            name = type(self).__name__
+            raise UserError(
+                f"{name} needs the sample rate: Chain([{name}(...)], sample_rate=encoder.sample_rate), "
+                f"or {name}(...).at_rate(22050)"
+            )
+        return self.sample_rate
+
+    def check_range(self, low_name: str, high_name: str, *, above: float = float("-inf")) -> None:
+        """One clear error unless above ≤ low ≤ high for the two arguments of these names."""
+        low, high = getattr(self, low_name), getattr(self, high_name)
+        if not above <= low <= high < float("inf"):
+            least = "" if above == float("-inf") else f"{above:g} <= "
+            raise UserError(
+                f"{type(self).__name__}: came {low_name}={low}, {high_name}={high}; "
+                f"wanted {least}{low_name} <= {high_name}, both finite"
+            )
+
+    def __repr__(self) -> str:
+        names = inspect.signature(type(self)).parameters
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+
+def check_wave(wave: Tensor, name: str) -> None:
+    """One clear error unless `wave` is (B, 1, T) float32 without NaN.
+
+    On a GPU the samples are not looked at: it would have to finish all its earlier work before the answer comes.
+    """
+    if wave.dim() != 3 or wave.shape[1] != 1 or wave.shape[2] == 0:
+        raise UserError(f"{name} wants waves of shape (B, 1, T); came {tuple(wave.shape)}")
+    if wave.dtype != torch.float32:
+        raise UserError(f"{name} wants float32 waves in [-1, 1]; came {wave.dtype}: convert them first")
+    # a sum meets every NaN in 0.003 ms a clip; isfinite().all() takes 0.12 ms
+    if wave.device.type == "cpu" and not torch.isfinite(wave.detach().sum()):
+        broken = (~torch.isfinite(wave.detach())).flatten(1).any(1).nonzero().flatten().tolist()
+        if broken:
+            raise UserError(f"{name}: NaN or infinite samples in row {', '.join(map(str, broken))} of {len(wave)}")

@@ -1,0 +1,67 @@
+"""The parts that effects share: hashed noise, FFT sizes, changing some rows."""
+
+import pytest
+import torch
+
+from ssl_music.augment.layers import change_rows, fast_size, gaussian_noise, seeds, uniform, uniform_noise
+
+SEED = torch.tensor([0, 1, -(2**31), 2**31 - 5], dtype=torch.int32)
+
+
+def test_noise_has_the_moments_of_its_distribution():
+    flat, normal = uniform_noise(SEED, 200_000), gaussian_noise(SEED, 200_000)
+    for noise, power, kurtosis in ((flat, 1 / 3, 1.8), (normal, 1.0, 3.0)):
+        assert noise.mean(1).abs().max() < 0.01
+        assert noise.square().mean(1).sub(power).abs().max() < 0.01 * power + 0.005
+        assert (noise.pow(4).mean(1) / noise.square().mean(1).square()).sub(kurtosis).abs().max() < 0.05
+    assert torch.isfinite(normal).all()
+    assert flat.abs().max() <= 1
+
+
+def test_noise_is_white():
+    noise = gaussian_noise(SEED, 65_536)
+    for lag in (1, 2, 3, 16, 1000):
+        assert (noise[:, lag:] * noise[:, :-lag]).mean(1).abs().max() < 5 / 65_536**0.5
+    bands = torch.fft.rfft(noise).abs().square()[:, 1:].reshape(len(noise), 32, -1).mean(2) / 65_536
+    assert bands.min() > 0.85
+    assert bands.max() < 1.15
+
+
+def test_seeds_stand_for_different_noise_and_the_same_seed_for_the_same():
+    drawn = seeds(torch.zeros(100, 1, 1), torch.Generator().manual_seed(0))
+    assert len(drawn.unique()) == 100
+    first, second = gaussian_noise(drawn[:2], 10_000)
+    assert (first * second).mean().abs() < 0.05
+    assert torch.equal(gaussian_noise(drawn[:1], 10_000)[0], first)
+
+
+def test_noise_of_odd_length():
+    assert gaussian_noise(SEED, 7).shape == (4, 7)
+
+
+def test_uniform_fills_its_range():
+    drawn = uniform(-20.0, -1.0, torch.zeros(10_000, 1, 1), torch.Generator().manual_seed(0))
+    assert -20.0 <= drawn.min() < -19.9
+    assert -1.1 < drawn.max() <= -1.0
+
+
+@pytest.mark.parametrize("samples", [1, 31, 33, 12_345, 59_049, 81_883, 1_000_003])
+def test_fast_sizes_are_the_next_of_small_factors(samples):
+    def fits(size):
+        if size % 32:
+            return False
+        for prime in (2, 3, 5):
+            while size % prime == 0:
+                size //= prime
+        return size == 1
+
+    assert fast_size(samples) == next(size for size in range(samples, 2 * samples + 32) if fits(size))
+
+
+def test_only_the_named_rows_change():
+    out = torch.zeros(20, 1, 3)
+    rows = torch.tensor([1, 4, 5, 6, 7, 8, 9, 10, 11, 19])
+    change_rows(out, rows, lambda wave, some: wave + some[:, None, None])
+    expected = torch.zeros(20)
+    expected[rows] = rows.float()
+    assert torch.equal(out[:, 0, 0], expected)
