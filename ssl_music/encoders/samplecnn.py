@@ -1,6 +1,5 @@
 """SampleCNN in the form of CLMR: a CNN on raw samples (Lee et al. 2017; Spijkervet & Burgoyne, ISMIR 2021)."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +24,7 @@ class SampleCNN(Encoder):
 
     Shape: wave (B, 1, T) → (B, 4 · width).
 
+    >>> import torch
     >>> encoder = SampleCNN(width=4, depth=5)
     >>> encoder(torch.zeros(2, 1, 1000)).shape
     torch.Size([2, 16])
