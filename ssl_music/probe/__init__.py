@@ -7,6 +7,6 @@ result       `ProbeResult`, its printed table, and the comparison of several
 """
 
 from ssl_music.probe.protocol import probe
-from ssl_music.probe.result import ProbeResult, TagScore, compare, intervals_apart
+from ssl_music.probe.result import ProbeResult, TagScore, compare, intervals_apart, table
 
-__all__ = ["ProbeResult", "TagScore", "compare", "intervals_apart", "probe"]
+__all__ = ["ProbeResult", "TagScore", "compare", "intervals_apart", "probe", "table"]

@@ -41,6 +41,20 @@ def probe(
     error; `drop` leaves tags out of the task. A tag that test lacks is named in the result and not scored. Intervals
     are over groups where the tracks carry any (clips of one composition are not independent), over tracks otherwise.
     `seed` is that of the bootstrap and of the hidden layer; `hidden_dim` is the width of `mlp`.
+
+    >>> import tempfile
+    >>> from itertools import product
+    >>> from ssl_music._ledger import Row
+    >>> from ssl_music.vectors import VectorsWriter
+    >>> header = dict(digest="00", encoder="a.B", embedding_dim=2, sample_rate=9, input_samples=9, hop_samples=9,
+    ...     split_name="by hand", catalog_fingerprint="11", columns={"mood": False})
+    >>> with VectorsWriter(tempfile.mkdtemp(), header=header) as writer:
+    ...     for number, (split, mood) in enumerate(product(("train", "valid", "test"), ("calm", "dark") * 5)):
+    ...         row = Row(f"{number}", labels={"mood": (mood,)}, split=split, seconds=1.0)
+    ...         _ = writer.append(row, [np.array([[mood == "calm", number % 3]], np.float32)])
+    ...     result = probe(writer.finish(), "mood")
+    >>> result.metrics["balanced_accuracy"].value, result.tracks
+    (1.0, {'train': 10, 'valid': 10, 'test': 10})
     """
     if kind not in ("linear", "mlp"):
         raise unknown_name("kind of probe", kind, ["linear", "mlp"])

@@ -62,13 +62,8 @@ class ProbeResult:
         facts = asdict(self)
         facts["metrics"] = {name: list(interval) for name, interval in self.metrics.items()}
         facts["per_tag"] = [
-            {
-                "tag": tag,
-                "support": support,
-                "units": units,
-                **{name: list(interval) for name, interval in scores.items()},
-            }
-            for tag, support, units, scores in self.per_tag
+            {**tag._asdict(), "scores": {name: list(interval) for name, interval in tag.scores.items()}}
+            for tag in self.per_tag
         ]
         return facts
 
@@ -90,18 +85,11 @@ def table(result: ProbeResult) -> str:
         rows.append([NAMES[name], f"{interval.value:.3f}", _bounds(interval), f"{result.chance[name]:.3f}"])
     lines += [*_aligned(rows), ""]
     scores = list(result.per_tag[0].scores) if result.per_tag else []
-    grouped = result.unit == "groups"
-    rows = [
-        [
-            "tag",
-            "tracks",
-            *(["groups"] if grouped else []),
-            *(heading for name in scores for heading in (NAMES[name], "")),
-        ]
-    ]
+    units = ["groups"] if result.unit == "groups" else []
+    rows = [["tag", "tracks", *units, *(heading for name in scores for heading in (NAMES[name], ""))]]
     for tag in result.per_tag:
         cells = [cell for name in scores for cell in (f"{tag.scores[name].value:.3f}", _bounds(tag.scores[name]))]
-        rows.append([tag.tag, str(tag.support), *([str(tag.units)] if grouped else []), *cells])
+        rows.append([tag.tag, str(tag.support), *(str(tag.units) for _ in units), *cells])
     lines += _aligned(rows)
     lines += [f"not scored in {split}: {', '.join(tags)}" for split, tags in result.left_out.items() if tags]
     if result.shared_groups:
