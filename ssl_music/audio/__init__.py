@@ -1,0 +1,19 @@
+"""The one door to codecs: any audio file → mono float32 at one rate, whole, as a slice or in blocks; and back.
+
+    base       AudioError, TruncatedAudioWarning, Info, and what a decoder has to give (Source)
+    decode     libsndfile: wav, flac, mp3, ogg, opus, aiff, au, caf …; opens whatever a file's content says it is
+    ogg, mpeg  what libsndfile gets wrong: seeking in Ogg Vorbis, the length of mp3 without a Xing header
+    codecs     PyAV (the extra `codecs`): m4a, aac, wma, ape and the rest
+    stream     Stream, read, probe: mixing down, resampling, slicing
+    write      wav, flac, ogg, mp3
+    quiet      keeps the C libraries' chatter off the progress bar
+
+Samples are what the decoder gives: float files, and mp3 or ogg decoded from a loud master, pass beyond ±1 as they
+are. Nothing here is allocated by what a header claims.
+"""
+
+from .base import AUDIO_ENDINGS, AudioError, Info, TruncatedAudioWarning
+from .stream import Stream, probe, read
+from .write import write
+
+__all__ = ["AUDIO_ENDINGS", "AudioError", "Info", "Stream", "TruncatedAudioWarning", "probe", "read", "write"]

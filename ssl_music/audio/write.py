@@ -1,0 +1,54 @@
+"""Writes wav, flac, ogg and mp3, chosen by the ending; the file is whole or absent."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ssl_music._files import replacing
+from ssl_music.errors import unknown_name
+
+from .base import AnyPath, AudioError
+from .quiet import quiet
+
+_FORMATS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+}
+# libvorbis keeps a block on the stack: one call for a long piece overflows it
+_BLOCK_FRAMES = 1 << 16
+
+
+def write(path: AnyPath, wave: np.ndarray, sample_rate: int) -> None:
+    """Writes a wave, (T,) or (T, channels), as wav, flac (16 bit both), ogg or mp3. Beyond ±1 it is clipped.
+
+    >>> import tempfile
+    >>> from ssl_music.audio import read
+    >>> path = tempfile.mkdtemp() + "/ramp.wav"
+    >>> write(path, np.linspace(-1, 1, 5), 16_000)
+    >>> read(path).round(2)
+    array([-1. , -0.5,  0. ,  0.5,  1. ], dtype=float32)
+    """
+    path = Path(os.fsdecode(path))
+    ending = path.suffix.lower()
+    if ending not in _FORMATS:
+        raise unknown_name("ending of an audio file to write", ending, list(_FORMATS))
+    wave = np.asarray(wave, np.float32)
+    if wave.ndim not in (1, 2) or wave.size == 0:
+        raise AudioError(path, f"cannot write a wave of shape {wave.shape}; (T,) or (T, channels) is wanted")
+    if not np.isfinite(wave).all():
+        raise AudioError(path, "cannot write NaN or infinite samples")
+    format, subtype = _FORMATS[ending]
+    channels = 1 if wave.ndim == 1 else wave.shape[1]
+    with replacing(path) as temporary, temporary.open("wb") as handle, quiet():
+        try:
+            with soundfile.SoundFile(
+                handle.fileno(), "w", int(sample_rate), channels, subtype, format=format, closefd=False
+            ) as sound:
+                for start in range(0, len(wave), _BLOCK_FRAMES):
+                    sound.write(wave[start : start + _BLOCK_FRAMES])
+        except soundfile.LibsndfileError as error:
+            raise AudioError(path, f"cannot be written at {sample_rate} Hz: {error.error_string}") from None
