@@ -72,7 +72,7 @@ class Augmentation(nn.Module, ABC):
         return filtered(wave, self.response(n_fft, **params), n_fft)
 
     def response(self, n_fft: int, *_: Any, **params: Any) -> Tensor:
-        """The frequency response at the F = n_fft // 2 + 1 frequencies of an rfft, n_fft even. Shape: (B, F) complex."""
+        """The frequency response on the grid of an rfft of even size. Shape: (B, n_fft // 2 + 1) complex."""
         raise NotImplementedError(f"{type(self).__name__} has neither `apply` nor `response`")
 
     def tail_samples(self) -> int:

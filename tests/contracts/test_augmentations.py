@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import ssl_music.augment  # noqa: F401  (registers every member)
+from ssl_music._registry import members
 from ssl_music.augment.base import Augmentation
 from ssl_music.augment.layers import pick
 from ssl_music.errors import UserError
@@ -15,16 +16,6 @@ SAMPLES = 12_000
 ROWS = 6
 #: Arguments of those members that cannot be built from `p` alone.
 ARGUMENTS: dict[str, dict] = {}
-
-
-def members():
-    found, open_classes = [], [Augmentation]
-    while open_classes:
-        for cls in open_classes.pop().__subclasses__():
-            open_classes.append(cls)
-            if cls.__module__.startswith("ssl_music.") and not inspect.isabstract(cls):
-                found.append(cls)
-    return sorted(set(found), key=lambda cls: cls.__name__)
 
 
 def make(cls, p=1.0):
@@ -39,7 +30,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-MEMBERS = members()
+MEMBERS = [cls for cls in members(Augmentation).values() if cls.__module__.startswith("ssl_music.")]
 every = pytest.mark.parametrize("cls", MEMBERS, ids=lambda cls: cls.__name__)
 linear = pytest.mark.parametrize("cls", [cls for cls in MEMBERS if cls.linear], ids=lambda cls: cls.__name__)
 spectral = pytest.mark.parametrize("cls", [cls for cls in MEMBERS if cls.spectral], ids=lambda cls: cls.__name__)
