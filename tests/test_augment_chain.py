@@ -174,7 +174,7 @@ def test_repr_can_be_read_back():
 
 
 def test_a_parent_module_can_still_walk_its_submodules():
-    # Lightning's `to` calls nn.Module.apply(function), a name that our contract uses for something else
+    # nn.Module.apply(function), which initialises weights, has a name that our contract uses for something else
     seen = []
     parent = nn.Sequential(Chain(clmr(), sample_rate=RATE), nn.Linear(1, 1))
     parent.apply(lambda module: seen.append(type(module).__name__))

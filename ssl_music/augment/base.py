@@ -45,7 +45,7 @@ class Augmentation(nn.Module, ABC):
     sample_rate: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Keeps `nn.Module.apply(function)` working beside ours: a parent's `to` in Lightning walks modules by it."""
+        """Keeps `nn.Module.apply(function)` working beside ours: parents walk their modules by it, to initialise."""
         super().__init_subclass__(**kwargs)
         ours = cls.apply
 
