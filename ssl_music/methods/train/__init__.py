@@ -1,0 +1,151 @@
+"""The one training function: any method, any catalog, exact resume, one run folder.
+
+batches   tracks of a split → batches of clips for a rank
+folder    the run folder: what made it, whether it can go on
+keep      last.ckpt for resuming, best.safetensors for use, early stopping
+show      progress bar and metrics.csv
+trainer   Lightning's Trainer from a recipe's options
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from tqdm import tqdm
+
+from ssl_music._files import replacing
+from ssl_music.catalogs import Catalog
+from ssl_music.errors import UserError
+from ssl_music.methods.base import Method
+from ssl_music.methods.collapse import CollapseWatch
+from ssl_music.methods.train.batches import Batches
+from ssl_music.methods.train.folder import RunFolder, versions
+from ssl_music.methods.train.keep import Best, Last
+from ssl_music.methods.train.show import Bar, MetricsFile
+from ssl_music.methods.train.trainer import build_trainer, check_options, fit
+from ssl_music.tagger import Tagger
+
+__all__ = ["train"]
+
+#: options of the trainer that change what is shown and not what is learnt
+SHOWN_ONLY = {"logger", "enable_progress_bar", "enable_model_summary", "profiler"}
+
+
+def train(
+    method: Method,
+    catalog: Catalog,
+    *,
+    out: Path | str,
+    batch_size: int,
+    trainer_options: Mapping[str, Any],
+    save: Callable[..., str],
+    seed: int = 42,
+    split: str = "train",
+    valid_split: str | None = "valid",
+    short: Literal["pad", "loop", "drop"] = "loop",
+    epoch_of: Literal["tracks", "seconds"] = "tracks",
+    early_stop_epochs: int | None = None,
+    checkpoint_every_steps: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
+) -> Path:
+    """Trains `method` on `catalog` and returns the weights it leaves in `out`.
+
+    Run again, it goes on where it was killed and ends with the weights of an uninterrupted run, bit for bit on one
+    machine; when it is finished already it says so; when what it depends on has changed it refuses.
+
+    `save(path, model, provenance=...)` writes weights (`checkpoint.save`). `trainer_options` are Lightning's. What is
+    left in `out` are the weights of the last step, or for a method that `keeps` the best those with the lowest
+    validation loss; without `valid_split` there is no best. `batch_size` is that of one device.
+    """
+    check_options(trainer_options)
+    if early_stop_epochs is not None and valid_split is None:
+        raise UserError("early_stop_epochs needs a validation loss: give valid_split, or leave early_stop_epochs out")
+    settings = {
+        "method": method,
+        "batch_size": batch_size,
+        "valid_split": valid_split,
+        "short": short,
+        "epoch_of": epoch_of,
+        "early_stop_epochs": early_stop_epochs,
+        "trainer": {name: value for name, value in trainer_options.items() if name not in SHOWN_ONLY},
+    }
+    about = {"fingerprint": catalog.fingerprint(), "split_name": catalog.split_name, "split": split}
+    folder = RunFolder(Path(out), {"recipe": recipe, "seed": seed, "catalog": about, "settings": settings})
+    if folder.weights is not None:
+        _say(f"{folder.out}: finished already on {folder.run['finished']}; delete the folder to train anew")
+        return folder.weights
+
+    batches = Batches(
+        method,
+        catalog,
+        split=split,
+        valid_split=valid_split,
+        batch_size=batch_size,
+        seed=seed,
+        short=short,
+        epoch_of=epoch_of,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # a head that is made here is a function of the seed too
+        method.prepare(catalog, batches.train_tracks)
+    method.seed = seed
+    method.train()
+    provenance = {"recipe": recipe, "seed": seed, "catalog": about, "versions": versions()}
+
+    def write(path: Path) -> str:
+        return save(path, method.artefact(), provenance=provenance)
+
+    last = Last(folder.last, every_steps=checkpoint_every_steps)
+    best = Best(lambda: write(folder.best), patience=early_stop_epochs)
+    watch = CollapseWatch()
+    callbacks = [watch, *([best] if valid_split is not None else []), last]
+    if trainer_options.get("enable_progress_bar") in (None, True):
+        callbacks.append(Bar(clips_per_batch=batch_size * method.views))
+    loggers = [MetricsFile(folder.metrics)]
+    options = dict(trainer_options) if valid_split is not None else {**trainer_options, "limit_val_batches": 0}
+    trainer = build_trainer(options, out=folder.out, callbacks=callbacks, loggers=loggers)
+    dropped = batches.loader(training=True, rank=0, world_size=trainer.world_size).dropped  # or its error, in time
+    if dropped:
+        _say(f"{dropped} of {len(batches.train_tracks)} tracks are shorter than a clip and left out (short: drop)")
+    if trainer.is_global_zero:
+        folder.start()
+    if folder.resumable is not None:
+        _say(f"{folder.out}: resuming from last.ckpt")
+
+    fit(trainer, method, batches, resume=folder.resumable)
+
+    model = method.artefact()
+    weights = folder.out / ("tagger.safetensors" if isinstance(model, Tagger) else "encoder.safetensors")
+    kept = "best" if method.keeps == "best" and folder.best.is_file() else "last"
+    if trainer.is_global_zero:
+        if kept == "best":
+            with replacing(weights) as temporary:
+                shutil.copyfile(folder.best, temporary)
+        else:
+            write(weights)
+        seconds = last.total_seconds()
+        clips = trainer.global_step * trainer.accumulate_grad_batches * trainer.world_size * batch_size * method.views
+        folder.finish(
+            weights=weights.name,
+            kept=kept,
+            best={"loss": best.loss, "epoch": best.epoch, "step": best.step} if folder.best.is_file() else None,
+            stopped_early=best.gave_up,
+            collapsed=watch.symptoms if watch.collapsed else [],
+            tracks=len(batches.train_tracks),
+            dropped=dropped,
+            steps=trainer.global_step,
+            epochs=trainer.current_epoch,
+            seconds=round(seconds, 1),
+            clips_per_second=round(clips / seconds, 2),
+        )
+    trainer.strategy.barrier()
+    return weights
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)

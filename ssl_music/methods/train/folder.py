@@ -1,0 +1,134 @@
+"""The folder of one run: run.json says what made it and how far it got; a second run resumes, or is refused.
+
+run.json              recipe, seed, versions, catalog fingerprint, split, times
+metrics.csv           what was logged
+last.ckpt             for resuming only
+best.safetensors      the weights with the lowest validation loss, where a validation split is watched
+encoder.safetensors   what the run was for (tagger.safetensors where it has a head)
+"""
+
+import inspect
+import json
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ssl_music._files import replacing
+from ssl_music.errors import UserError
+
+PACKAGES = ("ssl-music", "torch", "pytorch-lightning", "numpy")
+
+
+class RunFolder:
+    """What is known of the run in `out`; nothing is written before `start`.
+
+    `facts` is what a run depends on: with other facts than those on disk, `out` is refused. Where both runs have a
+    recipe, the recipes are compared in place of the settings that were made from them.
+    """
+
+    def __init__(self, out: Path, facts: Mapping[str, Any]) -> None:
+        self.out = Path(out)
+        self.facts = plain(facts)
+        self.run: dict[str, Any] = self._read()
+        self.last = self.out / "last.ckpt"
+        self.best = self.out / "best.safetensors"
+        self.metrics = self.out / "metrics.csv"
+        if self.run:
+            self._check()
+
+    @property
+    def weights(self) -> Path | None:
+        """What the run was for, if it is finished."""
+        name = self.run.get("weights")
+        return self.out / name if name and (self.out / name).is_file() else None
+
+    @property
+    def resumable(self) -> Path | None:
+        """The checkpoint to go on from, if there is one."""
+        return self.last if self.run and self.last.is_file() else None
+
+    def start(self) -> None:
+        """Writes run.json; a run that cannot resume begins anew, and leaves of an older one are removed."""
+        if self.resumable is None:
+            for path in (self.last, self.best, self.metrics):
+                path.unlink(missing_ok=True)
+            self.run = {**self.facts, "versions": versions(), "started": _now(), "finished": None}
+        self._write()
+
+    def finish(self, **results: Any) -> None:
+        """Adds what came out."""
+        self.run |= {**plain(results), "finished": _now()}
+        self._write()
+
+    def _check(self) -> None:
+        ours, theirs = self.facts, {name: self.run.get(name) for name in self.facts}
+        if ours.get("recipe") and theirs.get("recipe"):
+            ours, theirs = ({name: value for name, value in f.items() if name != "settings"} for f in (ours, theirs))
+        differing = differences(theirs, ours)
+        if differing:
+            shown = "; ".join(differing[:5]) + ("; …" if len(differing) > 5 else "")
+            raise UserError(
+                f"{self.out}: holds a run that was made in another way ({shown}); give another out, or delete this "
+                "folder to train anew"
+            )
+
+    def _read(self) -> dict[str, Any]:
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f"{self.out}: is a file; out has to be a folder")
+        path = self.out / "run.json"
+        if not path.is_file():
+            return {}
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"{path}: cannot be read ({error}); give another out, or delete this folder") from error
+
+    def _write(self) -> None:
+        with replacing(self.out / "run.json") as temporary:
+            temporary.write_text(json.dumps(self.run, indent=1) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide about numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
+    """Where two nests of dicts differ, a line for each place.
+
+    >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    ['a.c: 2 there, 3 here']
+    """
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        keys = [*theirs, *(key for key in ours if key not in theirs)]
+        inner = [(key, f"{name}.{key}" if name else str(key)) for key in keys]
+        return [line for key, full in inner for line in differences(theirs.get(key), ours.get(key), full)]
+    return [] if theirs == ours else [f"{name}: {theirs!r} there, {ours!r} here"]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON gives it back; modules and other objects by class and constructor arguments.
+
+    >>> plain({"path": Path("a"), "pair": (1, 2)})
+    {'path': 'a', 'pair': [1, 2]}
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, nn.Module) and not isinstance(value, nn.ModuleList):
+        names = [name for name in inspect.signature(type(value)).parameters if hasattr(value, name)]
+        return {"class": type(value).__name__, **{name: plain(getattr(value, name)) for name in names}}
+    return str(value) if isinstance(value, (Path, torch.dtype, torch.device)) else type(value).__name__
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

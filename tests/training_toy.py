@@ -1,0 +1,121 @@
+"""A catalog of tones in memory and a tiny training, for the tests; as a program, a training to be killed.
+
+    python training_toy.py OUT '{"batch_size": 4, "kill": ["batch", 1, 2]}'
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback
+
+from ssl_music.augment import Gain, Noise
+from ssl_music.catalogs import Catalog, Track
+from ssl_music.checkpoint import save
+from ssl_music.encoders import SampleCNN
+from ssl_music.methods import Method, SimCLR, Supervised
+from ssl_music.methods.train import train
+
+RATE = 8000
+KINDS = ("high", "low", "middle")
+
+
+class Tones(Catalog):
+    """Tracks of half a second: a tone of one of three pitches in noise, steady or trembling. A Waves too."""
+
+    columns = {"pitch": False, "traits": True}
+    split_name = "toy"
+    sample_rate = RATE
+
+    def __init__(self, train: int = 18, valid: int = 9, seconds: float = 0.5) -> None:
+        generator, count = np.random.default_rng(0), train + valid
+        time = np.arange(int(seconds * RATE)) / RATE
+        self._tracks, waves = [], []
+        for number in range(count):
+            kind, trembling = KINDS[number % 3], number % 2 == 1
+            hz = {"low": 200, "middle": 600, "high": 1800}[kind] * generator.uniform(0.9, 1.1)
+            wave = np.sin(2 * np.pi * hz * time) * (1 + 0.8 * trembling * np.sin(2 * np.pi * 9 * time)) / 4
+            waves.append(np.round((wave + 0.02 * generator.standard_normal(len(time))) * 32767))
+            traits = (kind, "trembling") if trembling else (kind,)
+            labels = {"pitch": (kind,), "traits": traits}
+            split = "train" if number < train else "valid"
+            self._tracks.append(Track(f"{number:03d}", Path(f"/tones/{number:03d}"), labels=labels, split=split))
+        self._waves = np.array(waves, np.int16)
+        self.samples = np.full(count, len(time))
+
+    @property
+    def tracks(self) -> list[Track]:
+        return self._tracks
+
+    def gather(self, rows: np.ndarray, starts: np.ndarray, count: int) -> np.ndarray:
+        return self._waves[np.asarray(rows)[:, None], np.asarray(starts)[:, None] + np.arange(count)]
+
+
+class Stop(Callback):
+    """Ends the process, or raises, at a place of the training: ("batch" | "epoch" | "valid", epoch, batch)."""
+
+    def __init__(self, place: list | None, how: str) -> None:
+        self.place, self.how = place and tuple(place), how
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self._perhaps("batch", trainer.current_epoch, batch_idx)
+
+    def on_validation_end(self, trainer, pl_module) -> None:
+        self._perhaps("valid", trainer.current_epoch, 0)
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        self._perhaps("epoch", trainer.current_epoch, 0)
+
+    def _perhaps(self, *place: Any) -> None:
+        if place != self.place:
+            return
+        if self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise KeyboardInterrupt if self.how == "interrupt" else RuntimeError("stopped by the test")
+
+
+def tiny_encoder(norm: str = "batch", width: int = 2) -> SampleCNN:
+    """243 samples in, 8 numbers out."""
+    return SampleCNN(width=width, depth=4, norm=norm, sample_rate=RATE)
+
+
+def tiny_method(kind: str = "simclr", *, norm: str = "batch", augment: bool = True, seed: int = 7) -> Method:
+    """A method with weights that the seed decides."""
+    torch.manual_seed(seed)
+    effects = [Gain(p=0.5), Noise(p=0.5, low_snr_db=10.0, high_snr_db=30.0)] if augment else []
+    if kind == "simclr":
+        return SimCLR(tiny_encoder(norm), effects, projection_dim=8, learning_rate=1e-2)
+    return Supervised(tiny_encoder(norm), kind, effects, hidden_dim=4, dropout=0.5, learning_rate=1e-2)
+
+
+def tiny_training(
+    out: Path,
+    *,
+    kind: str = "simclr",
+    norm: str = "batch",
+    augment: bool = True,
+    stop: list | None = None,
+    how: str = "raise",
+    trainer: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Path:
+    """Two epochs of four batches, unless told otherwise."""
+    options = {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1, **(trainer or {})}
+    return train(
+        tiny_method(kind, norm=norm, augment=augment),
+        Tones(),
+        out=out,
+        save=save,
+        trainer_options={**options, "callbacks": [Stop(stop, how)]},
+        **{"batch_size": 4, "seed": 3, **settings},
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    tiny_training(Path(sys.argv[1]), **json.loads(sys.argv[2]))
