@@ -13,9 +13,6 @@ from ssl_music import audio
 from ssl_music.catalogs.base import Catalog, Track
 from ssl_music.errors import UserError
 
-#: what resampling a slice may leave short at its end, in samples; silence fills it
-SLACK = 16
-
 
 class Waves(Protocol):
     """Samples of many tracks, by row."""
@@ -107,11 +104,9 @@ class Files:
         """At most `count` samples; fewer only where the file ends early."""
         path, rate = self.tracks[row].path, self.sample_rate
         try:
-            wave = audio.read(path, rate, start_seconds=start / rate, seconds=(count + SLACK) / rate)[:count]
+            return audio.read(path, rate, start_seconds=start / rate, seconds=count / rate)
         except audio.AudioError:
             return np.zeros(0, np.float32)  # the slice lies wholly behind the true end, or else `_measure` raises
-        short = count - len(wave)
-        return np.pad(wave, (0, short)) if 0 < short <= SLACK else wave
 
     def _measure(self, row: int) -> int:
         path = self.tracks[row].path
