@@ -19,6 +19,7 @@ class Tagger(nn.Module):
 
     Shape: wave (B, 1, T) → logits (B, K), in the order of `tags`.
 
+    >>> import torch
     >>> from ssl_music.encoders import SampleCNN
     >>> tagger = Tagger(SampleCNN(width=4), ["calm", "loud"], column="mood", multi_label=True)
     >>> tagger(torch.zeros(1, 1, tagger.encoder.input_samples)).shape

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jsonargparse
 import yaml
 
+from ssl_music._ledger.table import TABLE
 from ssl_music.cli.hints import teaching
 from ssl_music.errors import unknown_name
 
@@ -117,9 +118,7 @@ def _with_catalog_class(words: list[str]) -> list[str]:
     roots = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "--catalog.root"]
     if "--catalog" in flags or not roots:
         return words
-    from ssl_music.pack import is_pack
-
-    if is_pack(Path(roots[-1])):
+    if (Path(roots[-1]) / TABLE).is_file():
         # comes after the recipe, whose Folder it replaces
         at = words.index("--catalog.root")
         return [*words[:at], "--catalog", "Pack", *words[at:]]
@@ -149,7 +148,10 @@ def _quickstart_arguments(verb: Callable, words: list[str]) -> dict[str, Any]:
         **values,
         "catalog": Folder(**folder) if folder["root"] is not None else None,
         "method": training.pop("method"),
-        "training": {name: value for name, value in training.items() if name not in ("out", "seed", "init_from")},
+        "training": {
+            "trainer_options": training.pop("trainer"),
+            **{name: value for name, value in training.items() if name not in ("out", "seed", "init_from")},
+        },
     }
 
 

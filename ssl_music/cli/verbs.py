@@ -108,6 +108,7 @@ def pretrain(
         early_stop_epochs=early_stop_epochs,
         checkpoint_every_steps=checkpoint_every_steps,
         trainer_options=trainer,
+        save=checkpoint.save,
         recipe=config,
     )
     print(f"weights: {weights}")
@@ -154,6 +155,7 @@ def probe(
     test: str = "test",
     seed: int = 0,
     bootstrap: int = 1000,
+    drop: list[str] | None = None,
     out: Path | None = None,
 ) -> None:
     """Measure what is readable from vectors: train a small classifier on a frozen encoder's embeddings.
@@ -167,13 +169,22 @@ def probe(
         test: split that is reported.
         seed: of the bootstrap and of the hidden layer.
         bootstrap: draws behind the 95 % intervals.
+        drop: tags to leave out of the task.
         out: also write the result there as JSON.
     """
     from ssl_music.probe import probe as run
     from ssl_music.vectors import Vectors
 
     result = run(
-        Vectors(vectors), column, kind=kind, train=train, valid=valid, test=test, seed=seed, bootstrap=bootstrap
+        Vectors(vectors),
+        column,
+        kind=kind,
+        train=train,
+        valid=valid,
+        test=test,
+        seed=seed,
+        bootstrap=bootstrap,
+        drop=drop or (),
     )
     print(result)
     if out is not None:
@@ -283,7 +294,7 @@ def tag(
     device: str = "auto",
     format: Literal["table", "csv", "json"] = "table",
     out: Path | None = None,
-) -> None:
+) -> int:
     """Tag files: the probability of every tag a trained tagger knows, averaged over the song.
 
     Args:
@@ -296,10 +307,12 @@ def tag(
         out: write there instead of printing.
     """
     from ssl_music import checkpoint as weights
+    from ssl_music.audio import AudioError
     from ssl_music.embed import tag_files
 
     tagger = weights.load_tagger(checkpoint)
-    probabilities = tag_files(files, tagger, hop_seconds=hop_seconds, device=device)
+    heard = list(tag_files(files, tagger, hop_seconds=hop_seconds, device=device))
+    probabilities = [(path, found) for path, found in heard if not isinstance(found, AudioError)]
     if format == "table":
         rows = [
             {"file": str(path), "tags": "  ".join(f"{tagger.tags[i]} {row[i]:.2f}" for i in (-row).argsort()[:top])}
@@ -311,6 +324,10 @@ def tag(
             for path, row in probabilities
         ]
     _print_rows(rows, format, out)
+    broken = [(path, found) for path, found in heard if isinstance(found, AudioError)]
+    for _, error in broken:
+        print(f"not tagged: {error}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def quickstart(
@@ -338,12 +355,18 @@ def quickstart(
         seed: of the built-in music, the weights, the crops and the views.
     """
     from ssl_music import quickstart as first_run
+    from ssl_music import report
 
     if catalog is None:
         from ssl_music.catalogs import Synthetic
 
         catalog = Synthetic(out / "music", pieces=pieces, seed=seed)
-    first_run.run(catalog, method, training=training, out=out, columns=columns, seed=seed, recipe=config)
+    results = first_run.run(catalog, method, training=training, out=out, columns=columns, seed=seed, recipe=config)
+    page = report.page(out)
+    _print_rows([dict(zip(results["table"][0], line, strict=True)) for line in results["table"][1:]], "table")
+    print(
+        "\n".join(["", *results["verdict"], "", f"page: {page}", "", "next, with your own music:", *results["next"]])
+    )
 
 
 VERBS: dict[str, Callable[..., int | None]] = {
@@ -370,6 +393,8 @@ def _print_rows(rows: list[dict[str, Any]], format: str, out: Path | None = None
 
 
 def _write_rows(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
+    if not rows:
+        return
     if format == "json":
         json.dump(rows, handle, indent=1)
         handle.write("\n")

@@ -150,7 +150,11 @@ def _blocks_of(catalog: Catalog, encoder: Encoder) -> Callable[[int, Track], Ite
     """How the audio of a track is read: from the pack's memory map, or decoded from its file."""
     if not isinstance(catalog, Pack):
         return lambda _, track: Stream(track.path, encoder.sample_rate)
-    catalog.check_rate(encoder.sample_rate)
+    if catalog.sample_rate != encoder.sample_rate:
+        raise UserError(
+            f"{catalog.root}: packed at {catalog.sample_rate} Hz, but {type(encoder).__name__} wants "
+            f"{encoder.sample_rate} Hz; pack again with --sample_rate {encoder.sample_rate}, or embed from the files"
+        )
 
     def blocks(row: int, _: Track) -> Iterator[np.ndarray]:
         for block in catalog.blocks(row, 16 * encoder.input_samples):

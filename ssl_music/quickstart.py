@@ -1,0 +1,246 @@
+"""The whole way, once: pack → pretrain → embed → probe → index → search, into one run folder.
+
+Three encoders are held against each other on the same tracks: the pretrained one, the same network at random
+initialisation (same seed, and its norm statistics estimated on the same clips, so that it is no straw man), and
+log-mel statistics, which need no learning at all.
+"""
+
+import copy
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ssl_music import checkpoint, index, metrics
+from ssl_music import pack as packing
+from ssl_music._files import replacing
+from ssl_music.catalogs import Catalog
+from ssl_music.clips import ClipLoader
+from ssl_music.embed import embed
+from ssl_music.encoders import Encoder, LogMelStatistics
+from ssl_music.errors import UserError
+from ssl_music.index import Index
+from ssl_music.methods import Method
+from ssl_music.methods.train import train
+from ssl_music.pack import Pack
+from ssl_music.probe import ProbeResult, intervals_apart, probe
+from ssl_music.vectors import Vectors
+
+PRETRAINED, RANDOM, LOGMEL = "pretrained", "random initialisation", "log-mel statistics"
+NEIGHBOURS = 10  # the k of precision@k
+CALIBRATION_BATCHES = 10  # enough for a mean and a variance
+SHOWN_QUERIES, SHOWN_NEIGHBOURS = 3, 5
+
+
+def run(
+    catalog: Catalog,
+    method: Method,
+    *,
+    training: dict[str, Any],
+    out: Path,
+    columns: Sequence[str] | None = None,
+    seed: int = 42,
+    recipe: dict[str, Any],
+) -> dict[str, Any]:
+    """Goes the whole way and returns what it found; the same facts stand in `out/results.json`.
+
+    `training` are the further arguments of `methods.train.train`. Every step resumes: run it again after an
+    interruption and it goes on where it was. Columns that cannot be probed are named with the reason.
+    """
+    out = Path(out)
+    seconds: dict[str, float] = {}
+    with _step("pack", seconds):
+        packed = packing.pack(catalog, out / "pack", sample_rate=method.encoder.sample_rate)
+        print(packed.summary())
+    untrained = copy.deepcopy(method.encoder)
+    with _step("pretrain", seconds):
+        weights = train(method, packed, out=out / "train", save=checkpoint.save, seed=seed, recipe=recipe, **training)
+    with _step("embed", seconds):
+        _calibrate(untrained, packed, training["batch_size"], seed)
+        encoders = {PRETRAINED: checkpoint.load_encoder(weights), RANDOM: untrained, LOGMEL: _log_mel(untrained)}
+        vectors = {
+            name: embed(packed, encoder, out / "vectors" / name.replace(" ", "-"))
+            for name, encoder in encoders.items()
+        }
+    with _step("probe", seconds):
+        probed, unprobed = _probe_columns(vectors, list(packed.columns) if columns is None else columns, seed)
+    with _step("index and search", seconds):
+        built = {name: index.build(own, out / "index" / own.root.name) for name, own in vectors.items()}
+        column = next(iter(probed), None)
+        search = _search_scores(built, column, seed) if column else {}
+        neighbours = _neighbours(built[PRETRAINED], seed)
+    results = {
+        "catalog": {
+            "tracks": len(packed.tracks),
+            "hours": float(packed.samples.sum() / packed.sample_rate / 3600),
+            "split_name": packed.split_name,
+            "fingerprint": packed.fingerprint(),
+            "broken": len(packed.broken),
+        },
+        "encoder": {"class": type(untrained).__name__, "digest": encoders[PRETRAINED].digest()},
+        "probes": {name: {who: result.as_dict() for who, result in rows.items()} for name, rows in probed.items()},
+        "unprobed": unprobed,
+        "search": search,
+        "neighbours": neighbours,
+        "verdict": _verdict(probed),
+        "table": _table(probed, search),
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "next": _next_commands(out, weights),
+    }
+    with replacing(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1))
+    return results
+
+
+@contextmanager
+def _step(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    print(f"── {name}", flush=True)
+    begun = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - begun
+
+
+def _calibrate(encoder: Encoder, packed: Pack, batch_size: int, seed: int) -> None:
+    """Sets the running statistics of batch norms to those of the catalog, as training would have done."""
+    norms = [layer for layer in encoder.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    rows = np.array([row for row, track in enumerate(packed.tracks) if track.split == "train"])
+    batch_size = min(batch_size, len(rows))
+    clips = ClipLoader(packed, rows, input_samples=encoder.input_samples, batch_size=batch_size, seed=seed)
+    encoder.train()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+    with torch.no_grad():
+        for _, batch in zip(range(CALIBRATION_BATCHES), clips, strict=False):
+            encoder(batch.float().view())
+    encoder.eval()
+
+
+def _log_mel(encoder: Encoder) -> LogMelStatistics:
+    """Log-mel statistics at the rate and clip length of `encoder`."""
+    return LogMelStatistics(sample_rate=encoder.sample_rate, input_samples=encoder.input_samples)
+
+
+def _probe_columns(
+    vectors: dict[str, Vectors], columns: Sequence[str], seed: int
+) -> tuple[dict[str, dict[str, ProbeResult]], dict[str, str]]:
+    """Column → encoder → result, and column → why there is none."""
+    probed: dict[str, dict[str, ProbeResult]] = {}
+    unprobed: dict[str, str] = {}
+    for column in columns:
+        try:
+            probed[column] = {name: probe(own, column, seed=seed) for name, own in vectors.items()}
+        except UserError as error:
+            unprobed[column] = str(error)
+            print(f"{column}: not probed: {error}")
+    return probed, unprobed
+
+
+def _search_scores(built: dict[str, Index], column: str, seed: int) -> dict[str, Any]:
+    """Precision@10 of searching with each test track: how many neighbours share a tag with it, by other artists.
+
+    Tracks of the query's artist and group are left out, so that recognising a recording does not count.
+    """
+    scores: dict[str, Any] = {"column": column, "k": NEIGHBOURS}
+    for name, found in built.items():
+        own = found.vectors
+        everyone = np.arange(len(own))
+        targets = own.targets(everyone, column)
+        indexed = np.zeros(len(own), bool)
+        indexed[own.labelled(everyone, column)] = True
+        unlabelled = np.flatnonzero(~indexed)
+        queries = own.labelled(own.split("test"), column)
+        shares, chances = [], []
+        for query in queries:
+            excluded = np.union1d(found.excluded_with(int(query), artist=True, group=True), unlabelled)
+            hits = found.search(own.pooled[query], NEIGHBOURS, excluded=excluded)
+            relevant = (targets @ targets[query]) > 0
+            candidates = np.setdiff1d(everyone, excluded)
+            if len(hits) and len(candidates):
+                shares.append(np.mean(relevant[[hit.row for hit in hits]]))
+                chances.append(np.mean(relevant[candidates]))
+        drawn = metrics.bootstrap_weights([own.rows[query].group for query in queries], draws=1000, seed=seed)
+        means = drawn @ np.array(shares) / drawn.sum(axis=1)
+        scores[name] = list(metrics.percentile_interval(float(np.mean(shares)), means))
+        scores["chance"] = float(np.mean(chances))
+    return scores
+
+
+def _neighbours(found: Index, seed: int) -> list[dict[str, Any]]:
+    """Three songs of the test split, and the songs found nearest to each by other artists."""
+    rows = (
+        found.vectors.split("test")
+        if "test" in {row.split for row in found.vectors.rows}
+        else found.vectors.split("all")
+    )
+    picked = np.random.default_rng(seed).permutation(rows)[:SHOWN_QUERIES]
+    shown = []
+    for query in picked:
+        facts = found.vectors.rows[query]
+        hits = found.search_track(facts.id, SHOWN_NEIGHBOURS, exclude_artist=True, exclude_group=True)
+        shown.append({"row": int(query), "id": facts.id, "title": facts.title, "artist": facts.artist,
+                      "hits": [hit._asdict() for hit in hits]})  # fmt: skip
+    return shown
+
+
+def _primary(result: ProbeResult) -> str:
+    return "roc_auc" if result.multi_label else "balanced_accuracy"
+
+
+def _table(probed: dict[str, dict[str, ProbeResult]], search: dict[str, Any]) -> list[list[str]]:
+    """Heading, one line an encoder, and chance: the table that the quickstart prints."""
+    heading = ["encoder"]
+    for column, results in probed.items():
+        heading.append(f"{column} ({metrics_name(_primary(results[PRETRAINED]))})")
+    if search:
+        heading.append(f"search by {search['column']} (precision@{search['k']})")
+    lines = [heading]
+    for name in (PRETRAINED, RANDOM, LOGMEL):
+        cells = [str(results[name].metrics[_primary(results[name])]) for results in probed.values()]
+        lines.append([name, *cells, *([str(metrics.Interval(*search[name]))] if search else [])])
+    chances = [f"{results[PRETRAINED].chance[_primary(results[PRETRAINED])]:.3f}" for results in probed.values()]
+    return [*lines, ["chance", *chances, *([f"{search['chance']:.3f}"] if search else [])]]
+
+
+def metrics_name(metric: str) -> str:
+    """The metric as people write it.
+
+    >>> metrics_name("balanced_accuracy")
+    'balanced accuracy'
+    """
+    return {"roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy"}[metric]
+
+
+def _verdict(probed: dict[str, dict[str, ProbeResult]]) -> list[str]:
+    """What the numbers say, without kindness."""
+    said = []
+    for column, results in probed.items():
+        ours = results[PRETRAINED]
+        metric = _primary(ours)
+        for name in (RANDOM, LOGMEL):
+            theirs = results[name]
+            better = ours.metrics[metric].value > theirs.metrics[metric].value
+            word = "beats" if better else "does NOT beat"
+            apart = "intervals apart" if intervals_apart(ours, theirs, metric) else "intervals overlap"
+            said.append(
+                f"{column}: pretrained {word} {name}, {ours.metrics[metric].value:.3f} against "
+                f"{theirs.metrics[metric].value:.3f} ({apart})"
+            )
+    return said
+
+
+def _next_commands(out: Path, weights: Path) -> list[str]:
+    return [
+        f"ssl-music quickstart --catalog.root ~/Music --out {out.parent / 'mine'}",
+        f"ssl-music embed --checkpoint {weights} --catalog.root ~/Music --out {out.parent / 'mine-vectors'}",
+        f"ssl-music index --vectors {out.parent / 'mine-vectors'}",
+        f"ssl-music search SONG.mp3 --index {out.parent / 'mine-vectors' / 'index'} --checkpoint {weights}",
+    ]
