@@ -21,7 +21,7 @@ class Tagger(nn.Module):
 
     >>> import torch
     >>> from ssl_music.encoders import SampleCNN
-    >>> tagger = Tagger(SampleCNN(width=4), ["calm", "loud"], column="mood", multi_label=True)
+    >>> tagger = Tagger(SampleCNN(width=4), ["calm", "loud"], column="mood", multi_label=True).eval()
     >>> tagger(torch.zeros(1, 1, tagger.encoder.input_samples)).shape
     torch.Size([1, 2])
     """
