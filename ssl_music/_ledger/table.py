@@ -88,11 +88,12 @@ def load(database: sqlite3.Connection) -> tuple[dict[str, Any], list[Row]]:
     """The header and every row, in the order they were appended."""
     header = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM header")}
     names = ", ".join(f'"{name}"' for name in NAMES)
+    labels = NAMES.index("labels")
     rows = []
     for record in database.execute(f"SELECT {names} FROM tracks ORDER BY position"):
-        facts: dict[str, Any] = {name: _unpack(value) for name, value in zip(NAMES, record, strict=True)}
-        facts["labels"] = {column: tuple(tags) for column, tags in json.loads(facts["labels"]).items()}
-        rows.append(Row(**facts))
+        facts = [_unpack(value) for value in record]
+        facts[labels] = {column: tuple(tags) for column, tags in json.loads(facts[labels]).items()}
+        rows.append(Row(*facts))
     return header, rows
 
 

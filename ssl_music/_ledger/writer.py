@@ -156,11 +156,9 @@ class LedgerWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        # the first error is the one to tell
+        with suppress(*(() if error is None else (UserError, OSError, sqlite3.Error))):
             self.close()
-        else:
-            with suppress(UserError, OSError, sqlite3.Error):  # the first error is the one to tell
-                self.close()
 
     @property
     def _row_bytes(self) -> int:
@@ -216,8 +214,7 @@ class LedgerWriter:
         for path in sorted(self.root.glob(table.SHARDS))[len(self._counts) :]:
             path.unlink()
         if self._counts:
-            path = self.root / table.shard_name(len(self._counts) - 1)
-            self._shard = FileIO(path, "r+")
+            self._shard = FileIO(self.root / table.shard_name(len(self._counts) - 1), "r+")
             self._truncate()
 
     def _begin_shard_if_full(self) -> None:
