@@ -3,25 +3,26 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from training_toy import tiny_training
+from training_toy import run_program, tiny_training
 
 from ssl_music.errors import UserError
 from ssl_music.methods.train.keep import WholeFiles
 
-EVERY_PLACE = [[what, epoch, batch] for epoch in (0, 1) for what in ("batch",) for batch in range(4)]
+EVERY_BATCH = [["batch", epoch, batch] for epoch in (0, 1) for batch in range(4)]
 #: kinds of training, and the places where each is stopped: (settings, places)
 TRAININGS = {
-    "every step": ({"checkpoint_every_steps": 1}, EVERY_PLACE),
+    "every step": ({"checkpoint_every_steps": 1, "norm": "batch"}, EVERY_BATCH),
     "epochs only": ({}, [["batch", 0, 3], ["valid", 0, 0], ["epoch", 1, 0], ["batch", 1, 1], ["valid", 1, 0]]),
-    "no validation": ({"checkpoint_every_steps": 2, "valid_split": None}, EVERY_PLACE),
+    "no validation": (
+        {"checkpoint_every_steps": 2, "valid_split": None},
+        [["batch", 0, 2], ["batch", 0, 3], ["epoch", 1, 0], ["batch", 1, 2]],
+    ),
     "max_steps": (
         {"checkpoint_every_steps": 1, "valid_split": None, "trainer": {"max_epochs": -1, "max_steps": 7}},
         [["batch", 0, 3], ["epoch", 1, 0], ["batch", 1, 1]],
@@ -39,7 +40,7 @@ TRAININGS = {
         [["epoch", 1, 0], ["batch", 1, 2], ["valid", 1, 0]],
     ),
     "supervised": (
-        {"kind": "traits", "checkpoint_every_steps": 1, "early_stop_epochs": 1},
+        {"kind": "traits", "norm": "batch", "checkpoint_every_steps": 1, "early_stop_epochs": 1},
         [["batch", 0, 1], ["valid", 0, 0], ["batch", 1, 2]],
     ),
 }
@@ -91,29 +92,18 @@ def test_resumes_after_kill_9(uninterrupted: dict[str, Path], tmp_path: Path) ->
     """A real kill, in the middle of epoch 2, of another process."""
     settings = {**TRAININGS["every step"][0], "stop": ["batch", 1, 2], "how": "kill"}
     killed = run_program(tmp_path, settings)
-    assert killed.returncode == -signal.SIGKILL
+    assert killed.returncode == -signal.SIGKILL and (killed.stdout, killed.stderr) == ("", "")
     assert (tmp_path / "last.ckpt").exists() and not (tmp_path / "encoder.safetensors").exists()
     same_run(tiny_training(tmp_path, **TRAININGS["every step"][0]), uninterrupted["every step"])
-
-
-def run_program(out: Path, settings: dict) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("training_toy.py")), str(out), json.dumps(settings)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def test_ctrl_c_is_an_interrupt_and_resumable(uninterrupted: dict[str, Path], tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        tiny_training(tmp_path, stop=["batch", 1, 0], how="interrupt", checkpoint_every_steps=1)
+        tiny_training(tmp_path, stop=["batch", 1, 0], how="interrupt", **TRAININGS["every step"][0])
     assert signal.getsignal(signal.SIGINT) is handler
     assert json.loads((tmp_path / "run.json").read_text())["finished"] is None
-    same_run(tiny_training(tmp_path, checkpoint_every_steps=1), uninterrupted["every step"])
+    same_run(tiny_training(tmp_path, **TRAININGS["every step"][0]), uninterrupted["every step"])
 
 
 def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

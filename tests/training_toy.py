@@ -1,14 +1,15 @@
 """A catalog of tones in memory and a tiny training, for the tests; as a program, a training to be killed.
 
-    python training_toy.py OUT '{"batch_size": 4, "kill": ["batch", 1, 2]}'
+python training_toy.py OUT '{"batch_size": 4, "kill": ["batch", 1, 2]}'
 """
 
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ KINDS = ("high", "low", "middle")
 class Tones(Catalog):
     """Tracks of half a second: a tone of one of three pitches in noise, steady or trembling. A Waves too."""
 
-    columns = {"pitch": False, "traits": True}
+    columns: ClassVar = {"pitch": False, "traits": True}
     split_name = "toy"
     sample_rate = RATE
 
@@ -79,12 +80,12 @@ class Stop(Callback):
         raise KeyboardInterrupt if self.how == "interrupt" else RuntimeError("stopped by the test")
 
 
-def tiny_encoder(norm: str = "batch", width: int = 2) -> SampleCNN:
-    """243 samples in, 8 numbers out."""
+def tiny_encoder(norm: str = "layer", width: int = 4) -> SampleCNN:
+    """243 samples in, 16 numbers out."""
     return SampleCNN(width=width, depth=4, norm=norm, sample_rate=RATE)
 
 
-def tiny_method(kind: str = "simclr", *, norm: str = "batch", augment: bool = True, seed: int = 7) -> Method:
+def tiny_method(kind: str = "simclr", *, norm: str = "layer", augment: bool = True, seed: int = 7) -> Method:
     """A method with weights that the seed decides."""
     torch.manual_seed(seed)
     effects = [Gain(p=0.5), Noise(p=0.5, low_snr_db=10.0, high_snr_db=30.0)] if augment else []
@@ -97,7 +98,7 @@ def tiny_training(
     out: Path,
     *,
     kind: str = "simclr",
-    norm: str = "batch",
+    norm: str = "layer",
     augment: bool = True,
     stop: list | None = None,
     how: str = "raise",
@@ -113,6 +114,18 @@ def tiny_training(
         save=save,
         trainer_options={**options, "callbacks": [Stop(stop, how)]},
         **{"batch_size": 4, "seed": 3, **settings},
+    )
+
+
+def run_program(out: Path, settings: dict) -> subprocess.CompletedProcess:
+    """`tiny_training` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, __file__, str(out), json.dumps(settings)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, distributed
 
 from ssl_music.augment import Augmentation, Chain
 from ssl_music.catalogs import Catalog, Track
@@ -36,7 +36,6 @@ class Method(LightningModule, ABC):
     compares_rows: bool = False
     #: which weights are the product: those at the end, or those with the best validation loss where there is one
     keeps: Literal["last", "best"] = "last"
-    chain: Chain  #: `augment`, at the encoder's rate
 
     def __init__(
         self, encoder: Encoder, *, augment: Sequence[Augmentation], learning_rate: float, weight_decay: float
@@ -50,8 +49,7 @@ class Method(LightningModule, ABC):
         self.augment = list(augment)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        # past nn.Module's registry: Lightning calls `apply` of every submodule, which means another thing to a Chain
-        self.__dict__["chain"] = Chain(self.augment, sample_rate=encoder.sample_rate)
+        self.chain = Chain(self.augment, sample_rate=encoder.sample_rate)
         self.seed = 0  # `train` sets the run's
         #: embeddings of the last batch, the two views under each other, for whoever watches: name → (2B, D)
         self.watched: dict[str, Tensor] = {}
@@ -104,7 +102,7 @@ class Method(LightningModule, ABC):
                 value,
                 on_step=training,
                 on_epoch=not training,
-                batch_size=len(batch.rows),
+                batch_size=len(batch),
                 sync_dist=not training,  # every rank has to see the same best epoch
             )
 
@@ -126,16 +124,32 @@ def seed_of(*position: Any) -> int:
 
 
 def of_all_ranks(rows: Tensor) -> Tensor:
-    """The rows of every process under each other, with the gradient that one process would have had.
+    """The rows of every process beside each other, with the gradient that one process would have had.
 
     Each rank computes the loss of the whole batch from this. The backward pass adds up what every rank wants of a
     row, which is world size times the gradient of that row, and DDP's mean over ranks takes that factor away again.
     So nothing is rescaled by the world size, here or in the loss.
 
     Shape: rows (V, B, D) → (V, world size · B, D).
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return rows
-    from torch.distributed.nn.functional import all_gather
 
-    return torch.cat(all_gather(rows.contiguous()), dim=1)
+    >>> import torch
+    >>> of_all_ranks(torch.ones(2, 3, 4)).shape  # one process
+    torch.Size([2, 3, 4])
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return rows
+    return _AllGather.apply(rows)
+
+
+class _AllGather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        everyone = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(everyone, rows.contiguous())
+        return torch.cat(everyone, dim=1)  # (V, world size · B, D)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total.chunk(distributed.get_world_size(), dim=1)[distributed.get_rank()]

@@ -7,9 +7,9 @@ show      progress bar and metrics.csv
 trainer   Lightning's Trainer from a recipe's options
 """
 
-import shutil
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,22 +17,18 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from tqdm import tqdm
 
-from ssl_music._files import replacing
 from ssl_music.catalogs import Catalog
 from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
 from ssl_music.methods.collapse import CollapseWatch
 from ssl_music.methods.train.batches import Batches
+from ssl_music.methods.train.finish import Finish, weights_path
 from ssl_music.methods.train.folder import RunFolder, versions
 from ssl_music.methods.train.keep import Best, Last
 from ssl_music.methods.train.show import Bar, MetricsFile
 from ssl_music.methods.train.trainer import build_trainer, check_options, fit
-from ssl_music.tagger import Tagger
 
 __all__ = ["train"]
-
-#: options of the trainer that change what is shown and not what is learnt
-SHOWN_ONLY = {"logger", "enable_progress_bar", "enable_model_summary", "profiler"}
 
 
 def train(
@@ -71,7 +67,7 @@ def train(
         "short": short,
         "epoch_of": epoch_of,
         "early_stop_epochs": early_stop_epochs,
-        "trainer": {name: value for name, value in trainer_options.items() if name not in SHOWN_ONLY},
+        "trainer": trainer_options,
     }
     about = {"fingerprint": catalog.fingerprint(), "split_name": catalog.split_name, "split": split}
     folder = RunFolder(Path(out), {"recipe": recipe, "seed": seed, "catalog": about, "settings": settings})
@@ -96,54 +92,37 @@ def train(
     method.train()
     provenance = {"recipe": recipe, "seed": seed, "catalog": about, "versions": versions()}
 
-    def write(path: Path) -> str:
-        return save(path, method.artefact(), provenance=provenance)
-
+    write = partial(save, provenance=provenance)
     last = Last(folder.last, every_steps=checkpoint_every_steps)
-    best = Best(lambda: write(folder.best), patience=early_stop_epochs)
+    best = Best(folder.best, write, patience=early_stop_epochs)
     watch = CollapseWatch()
-    callbacks = [watch, *([best] if valid_split is not None else []), last]
+    loader = batches.loader(training=True, rank=0, world_size=1)  # or its error, before anything is written
+    clips_per_batch = batch_size * method.views
+    finish = Finish(
+        folder,
+        write,
+        best=best,
+        last=last,
+        watch=watch,
+        clips_per_batch=clips_per_batch,
+        results={"tracks": len(loader.rows), "dropped": loader.dropped},
+    )
+    callbacks = [watch, *([best] if valid_split is not None else []), last, finish]
     if trainer_options.get("enable_progress_bar") in (None, True):
-        callbacks.append(Bar(clips_per_batch=batch_size * method.views))
-    loggers = [MetricsFile(folder.metrics)]
+        callbacks.append(Bar(clips_per_batch=clips_per_batch))
     options = dict(trainer_options) if valid_split is not None else {**trainer_options, "limit_val_batches": 0}
-    trainer = build_trainer(options, out=folder.out, callbacks=callbacks, loggers=loggers)
-    dropped = batches.loader(training=True, rank=0, world_size=trainer.world_size).dropped  # or its error, in time
-    if dropped:
-        _say(f"{dropped} of {len(batches.train_tracks)} tracks are shorter than a clip and left out (short: drop)")
+    trainer = build_trainer(options, out=folder.out, callbacks=callbacks, loggers=[MetricsFile(folder.metrics)])
+    if loader.dropped:
+        _say(
+            f"{loader.dropped} of {len(batches.train_rows)} tracks are shorter than a clip and left out (short: drop)"
+        )
     if trainer.is_global_zero:
         folder.start()
     if folder.resumable is not None:
         _say(f"{folder.out}: resuming from last.ckpt")
 
     fit(trainer, method, batches, resume=folder.resumable)
-
-    model = method.artefact()
-    weights = folder.out / ("tagger.safetensors" if isinstance(model, Tagger) else "encoder.safetensors")
-    kept = "best" if method.keeps == "best" and folder.best.is_file() else "last"
-    if trainer.is_global_zero:
-        if kept == "best":
-            with replacing(weights) as temporary:
-                shutil.copyfile(folder.best, temporary)
-        else:
-            write(weights)
-        seconds = last.total_seconds()
-        clips = trainer.global_step * trainer.accumulate_grad_batches * trainer.world_size * batch_size * method.views
-        folder.finish(
-            weights=weights.name,
-            kept=kept,
-            best={"loss": best.loss, "epoch": best.epoch, "step": best.step} if folder.best.is_file() else None,
-            stopped_early=best.gave_up,
-            collapsed=watch.symptoms if watch.collapsed else [],
-            tracks=len(batches.train_tracks),
-            dropped=dropped,
-            steps=trainer.global_step,
-            epochs=trainer.current_epoch,
-            seconds=round(seconds, 1),
-            clips_per_second=round(clips / seconds, 2),
-        )
-    trainer.strategy.barrier()
-    return weights
+    return weights_path(folder, method)
 
 
 @rank_zero_only

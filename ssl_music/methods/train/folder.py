@@ -10,6 +10,7 @@ encoder.safetensors   what the run was for (tagger.safetensors where it has a he
 import inspect
 import json
 import platform
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -23,6 +24,8 @@ from ssl_music._files import replacing
 from ssl_music.errors import UserError
 
 PACKAGES = ("ssl-music", "torch", "pytorch-lightning", "numpy")
+#: options of the trainer that change what is shown and not what is learnt
+SHOWN_ONLY = re.compile(r"(recipe|settings)\.trainer\.(logger|enable_progress_bar|enable_model_summary|profiler)\b")
 
 
 class RunFolder:
@@ -70,7 +73,7 @@ class RunFolder:
         ours, theirs = self.facts, {name: self.run.get(name) for name in self.facts}
         if ours.get("recipe") and theirs.get("recipe"):
             ours, theirs = ({name: value for name, value in f.items() if name != "settings"} for f in (ours, theirs))
-        differing = differences(theirs, ours)
+        differing = [line for line in differences(theirs, ours) if not SHOWN_ONLY.match(line)]
         if differing:
             shown = "; ".join(differing[:5]) + ("; …" if len(differing) > 5 else "")
             raise UserError(

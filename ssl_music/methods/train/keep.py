@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ssl_music._files import replacing
+from ssl_music.methods.base import Method
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -86,7 +87,8 @@ class Best(Callback):
     A NaN is never lower. `patience` counts validations, one an epoch unless the trainer is told otherwise.
     """
 
-    def __init__(self, write: Callable[[], object], *, patience: int | None = None) -> None:
+    def __init__(self, path: Path, write: Callable[..., object], *, patience: int | None = None) -> None:
+        self.path = path
         self.write = write
         self.patience = patience
         self.loss = math.inf
@@ -109,7 +111,8 @@ class Best(Callback):
         if loss < self.loss:
             self.loss, self.epoch, self.step, self.waited = loss, trainer.current_epoch, trainer.global_step, 0
             if trainer.is_global_zero:
-                self.write()
+                assert isinstance(pl_module, Method)
+                self.write(self.path, pl_module.artefact())
         else:
             self.waited += 1
             trainer.should_stop = trainer.should_stop or self.gave_up

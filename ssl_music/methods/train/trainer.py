@@ -22,6 +22,7 @@ KNOWN = sorted(set(inspect.signature(Trainer.__init__).parameters) - {"self", "d
 DEFAULTS: dict[str, Any] = {"log_every_n_steps": 10, "num_sanity_val_steps": 0, "enable_model_summary": False}
 #: options that would take away what resuming and the report stand on, and the value that is fine
 NEEDED = {"enable_checkpointing": True, "barebones": False, "fast_dev_run": False}
+RANK_ZERO = ".utilities.rank_zero"  # has a level of its own
 #: what Lightning says of things that are so on purpose
 SMALL_TALK = (
     r".*smaller than the logging interval.*",
@@ -91,7 +92,8 @@ def fit(trainer: Trainer, method: LightningModule, batches: LightningDataModule,
 @contextmanager
 def quiet() -> Iterator[None]:
     """Lightning without its tips and notices; its warnings stay, but for those of SMALL_TALK."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero")]
+    names = [package + part for package in ("pytorch_lightning", "lightning_fabric") for part in ("", RANK_ZERO)]
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         for message in SMALL_TALK:
