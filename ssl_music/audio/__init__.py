@@ -2,7 +2,8 @@
 
     base       AudioError, TruncatedAudioWarning, Info, and what a decoder has to give (Source)
     decode     libsndfile: wav, flac, mp3, ogg, opus, aiff, au, caf …; opens whatever a file's content says it is
-    ogg, mpeg  what libsndfile gets wrong: seeking in Ogg Vorbis, the length of mp3 without a Xing header
+    vorbis     seeking in Ogg Vorbis, which libsndfile gets wrong; ogg the format, splice the trick
+    mpeg       the length of mp3 without a Xing header, which libsndfile gets wrong too
     codecs     PyAV (the extra `codecs`): m4a, aac, wma, ape and the rest
     stream     Stream, read, probe: mixing down, resampling, slicing
     write      wav, flac, ogg, mp3

@@ -80,6 +80,7 @@ class _PyAV(Source):
             raise
 
     def chunks(self, start: int, count: int | None) -> Iterator[np.ndarray]:
+        self.failure = ""
         at = self._go_near(start)
         # what mp4 holds beyond its length is the padding of the last packet
         end = self.info.frames if self._exact else None

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from . import codecs, mpeg, ogg
+from . import codecs, mpeg, vorbis
 from .base import CHUNK_FRAMES, AnyPath, AudioError, Source, checked_info
 from .quiet import quiet
+from .splice import Spliced
 
-# libsndfile seeks in these without error (measured against full decodes; Vorbis: see ogg.py). The decoders of others
-# carry a state that a seek does not restore.
+# libsndfile seeks in these without error (measured against full decodes; Vorbis: see vorbis.py). Other decoders carry
+# a state that a seek does not restore.
 _EXACT = {
     *("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"),
     *("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"),
@@ -89,15 +90,13 @@ class _Forward(soundfile.SoundFile):
 class _Libsndfile(Source):
     def __init__(self, path: AnyPath, file: FileIO) -> None:
         self._file = file
-        self._whole: FileIO | ogg.Spliced = file
+        self._whole: FileIO | Spliced = file
         self._sound = _open_sound(file)
         self._moved, self._position = False, 0  # whether a read would not begin at frame 0; the next frame
         try:
-            if self._sound.subtype == "MPEG_LAYER_III" and not mpeg.says_length(file):
-                self.promised = False
-                if frame := mpeg.xing_frame(file):
-                    self._whole = ogg.Spliced(file, frame, 0)
-                self._reopen(self._whole)
+            if self._sound.subtype == "MPEG_LAYER_III":
+                self._mend_length()
+            self._frames = self._sound.frames
             self.info = checked_info(
                 path,
                 sample_rate=self._sound.samplerate,
@@ -110,11 +109,13 @@ class _Libsndfile(Source):
             raise
 
     def chunks(self, start: int, count: int | None) -> Iterator[np.ndarray]:
+        self.failure = ""
         at = self._go_near(start)
-        end = None if count is None else start + count
+        # a view of the end of a Vorbis file may hold some frames more than the file, whose beginning was cut
+        end = self._frames if count is None else min(start + count, self._frames)
         buffer = np.empty((CHUNK_FRAMES, self._sound.channels), np.float32)
-        while end is None or at < end:
-            got = self._read(buffer if end is None else buffer[: end - at])
+        while at < end:
+            got = self._read(buffer[: end - at])
             if at + got > start:
                 yield buffer[max(0, start - at) : got]
             at += got
@@ -125,7 +126,7 @@ class _Libsndfile(Source):
         self._sound.close()
         self._file.close()
 
-    def _reopen(self, file: FileIO | ogg.Spliced) -> None:
+    def _reopen(self, file: FileIO | Spliced) -> None:
         self._sound.close()
         self._sound = _open_sound(file)
         self._moved, self._position = False, 0  # whether a read would not begin at frame 0; the next frame
@@ -167,17 +168,24 @@ class _Libsndfile(Source):
 
     def _go_to_page(self, start: int) -> int:
         self._moved = True
-        view = ogg.restart(self._file, start)
-        if view is not None:
-            frames_whole = self._sound.frames
+        if place := vorbis.restart(self._file, start):
+            view, first = place
             try:
                 self._reopen(view)
-                if 0 <= frames_whole - self._sound.frames <= start:
-                    return frames_whole - self._sound.frames
+                self._moved = True
+                return first
             except soundfile.LibsndfileError:
                 pass
-        self._moved = True
         return self._go_to_beginning()
+
+    def _mend_length(self) -> None:
+        at = self._file.tell()
+        if mpeg.says_length(self._file):
+            self._file.seek(at)  # where libsndfile left it
+            return
+        self.promised = False
+        self._whole = mpeg.with_length(self._file) or self._file
+        self._reopen(self._whole)
 
     def _claimed_frames(self) -> int:
         """What the header says; where it says nothing, what can be decoded."""
@@ -193,7 +201,7 @@ class _Libsndfile(Source):
         return held + math.ceil((claimed_bytes - held_bytes) * held / held_bytes)
 
 
-def _open_sound(file: FileIO | ogg.Spliced) -> _Forward:
+def _open_sound(file: FileIO | Spliced) -> _Forward:
     file.seek(0)
     with quiet():
         return _Forward(file.fileno(), closefd=False) if isinstance(file, FileIO) else _Forward(file)

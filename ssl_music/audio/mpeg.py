@@ -2,13 +2,15 @@
 
 An mp3 of varying bit rate says how many frames it has in a Xing (or VBRI) frame at its beginning; cut and streamed
 files have lost it. Then mpg123 divides the file's size by the size of the first frames, and libsndfile reads no
-further than that: a piece with a quiet intro loses two thirds of itself without a word. So for a file of varying bit
-rate that lacks it, `xing_frame` counts the frames and makes the one that is missing.
+further than that: a piece with a quiet intro loses two thirds of itself without a word. So where a file of varying
+bit rate lacks that frame, `with_length` counts the frames and puts one in front.
 Format: ISO 11172-3, 2.4.2.3 (frame header); the Xing frame as LAME writes it.
 """
 
 from collections.abc import Iterator
 from io import FileIO
+
+from .splice import Spliced, peek
 
 # by whether it is MPEG-1; layer III only, the others carry no Xing frame and do not vary
 _KBPS = {
@@ -24,13 +26,13 @@ _PROBES, _PROBE_FRAMES = 5, 16
 def says_length(file: FileIO) -> bool:
     """Whether the first frame is a Xing, Info or VBRI frame: else a length is mpg123's estimate, or ours."""
     for _, offset in _frames(file, _music_offset(file)):
-        frame = _peek(file, offset, 48)
+        frame = peek(file, offset, 48)
         return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
     return False
 
 
-def xing_frame(file: FileIO) -> bytes:
-    """The frame that a layer III file of varying bit rate lacks; empty for a constant rate."""
+def with_length(file: FileIO) -> Spliced | None:
+    """A view of a layer III file with a Xing frame; None where the bit rate is constant, which needs none."""
     start, end = _music_offset(file), file.seek(0, 2)
     rates = set()
     for probe in range(_PROBES):
@@ -38,17 +40,14 @@ def xing_frame(file: FileIO) -> bytes:
         for _, (header, _) in zip(range(_PROBE_FRAMES), frames, strict=False):
             rates.add(header[2] >> 4)
     if len(rates) < 2:
-        return b""
-    first = b""
-    count = 0
-    for header, _ in _frames(file, start):
-        first = first or header
-        count += 1
-    return _make_xing(first, count)
+        return None
+    header, offset = next(_frames(file, start))
+    count = sum(1 for _ in _frames(file, start))
+    return Spliced(file, _xing_frame(header, count), offset)
 
 
-def _make_xing(header: bytes, count: int) -> bytes:
-    # 32 kbit/s or more, so that the frame has room; it plays no sound, so its rate is free
+def _xing_frame(header: bytes, count: int) -> bytes:
+    # without checksum, and with a bit rate index that leaves room; the frame is not played, so any would do
     header = bytes([header[0], header[1] | 1, 0x50 | header[2] & 0x0C, header[3]])
     mpeg1, mono = header[1] & 0x08, header[3] >> 6 == 3
     side = (17 if mono else 32) if mpeg1 else (9 if mono else 17)
@@ -60,7 +59,7 @@ def _make_xing(header: bytes, count: int) -> bytes:
 def _music_offset(file: FileIO) -> int:
     """Behind the ID3v2 tags, whose sizes are four times seven bits."""
     offset = 0
-    while (tag := _peek(file, offset, 10))[:3] == b"ID3" and len(tag) == 10:
+    while (tag := peek(file, offset, 10))[:3] == b"ID3" and len(tag) == 10:
         size = sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
         offset += 10 + size + (10 if tag[5] & 0x10 else 0)
     return offset
@@ -68,12 +67,12 @@ def _music_offset(file: FileIO) -> int:
 
 def _frames(file: FileIO, offset: int) -> Iterator[tuple[bytes, int]]:
     """The header of each layer III frame from byte `offset` on; a place counts if another frame follows on it."""
-    window, base, at = _peek(file, offset, _WINDOW), offset, 0
+    window, base, at = peek(file, offset, _WINDOW), offset, 0
     synced = False
     while True:
         if at + 4 > len(window) or (not synced and at + 4096 > len(window) == _WINDOW):
             base, at = base + at, 0
-            window = _peek(file, base, _WINDOW)
+            window = peek(file, base, _WINDOW)
             if len(window) < 4:
                 return
         header = window[at : at + 4]
@@ -98,8 +97,3 @@ def _frame_bytes(header: bytes) -> int:
     mpeg1 = version == 3
     rate_hz = _MPEG1_RATES_HZ[rate] // (1 if mpeg1 else 2 if version == 2 else 4)
     return (144_000 if mpeg1 else 72_000) * _KBPS[mpeg1][kbps] // rate_hz + (header[2] >> 1 & 1)
-
-
-def _peek(file: FileIO, offset: int, count: int) -> bytes:
-    file.seek(offset)
-    return file.read(count)

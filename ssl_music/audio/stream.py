@@ -136,7 +136,7 @@ class Stream:
     def _ended(self, source: Source, frames: int) -> None:
         self.held_seconds = frames / self.info.sample_rate
         missing = self.info.seconds - self.held_seconds
-        self.truncated = bool(source.failure) or (source.promised and missing > _TRUNCATED_SECONDS)
+        self.truncated = missing > _TRUNCATED_SECONDS and (source.promised or bool(source.failure))
         self.failure = source.failure
 
     def _why_empty(self, source: Source) -> str:
