@@ -29,16 +29,17 @@ def taught(message: str, parser: jsonargparse.ArgumentParser) -> UserError:
     if wrong := re.search(r"Expected a dot import path string: (\S+)", message):
         return _at(where, unknown_name("class", wrong[1], _classes(where)))
     if wrong := re.search(r"Option '([^']+)' is not accepted", message):
-        kind = _class(re.findall(r"class_path '([^']+)'", message)[-1])
-        return _at(
-            where, unknown_name(f"argument of {kind.__name__}", wrong[1], list(inspect.signature(kind).parameters))
-        )
+        owners = re.findall(r"class_path '([^']+)'", message)
+        if not owners:
+            return unknown_name("argument", wrong[1], _arguments(parser))
+        kind = _class(owners[-1])
+        known = list(inspect.signature(kind).parameters)
+        return _at(where, unknown_name(f"argument of {kind.__name__}", wrong[1], known))
     if wrong := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):
         known = [name.partition(".")[2] for name in _arguments(parser) if name.startswith(f"{wrong[1]}.")]
         return _at(wrong[1], unknown_name("argument", wrong[2], known))
-    if wrong := re.search(r"(?:Unrecognized arguments: --|[Oo]ption ')([\w.-]+)", message):
-        known = [name for name in _arguments(parser) if name not in ("help", "print_config")]
-        return unknown_name("argument", wrong[1].replace("-", "_"), known)
+    if wrong := re.search(r"unrecognized arguments: --([\w.-]+)", message, re.IGNORECASE):
+        return unknown_name("argument", wrong[1].replace("-", "_"), _arguments(parser))
     return UserError(re.sub(r"\s*\n\s*", " ", message).strip())
 
 
@@ -68,4 +69,6 @@ def _classes(where: str) -> list[str]:
 
 
 def _arguments(parser: jsonargparse.ArgumentParser) -> list[str]:
-    return [action.dest for action in parser._actions if action.option_strings]
+    """What can be written behind `--`, but for what only shows help."""
+    names = [action.dest for action in parser._actions if action.option_strings]
+    return [name for name in names if name not in ("help", "print_config") and not name.endswith(".help")]

@@ -114,14 +114,13 @@ def _recipe(name: str) -> Path:
 
 def _with_catalog_class(words: list[str]) -> list[str]:
     """`--catalog.root DIR` alone means a Folder, or a Pack where DIR holds one; a recipe may say otherwise later."""
-    flags = {word.partition("=")[0] for word in words}
-    roots = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "--catalog.root"]
-    if "--catalog" in flags or not roots:
+    flags = [word.partition("=")[0] for word in words]
+    if "--catalog" in flags or not any(flag.startswith("--catalog.") for flag in flags):
         return words
-    if (Path(roots[-1]) / TABLE).is_file():
-        # comes after the recipe, whose Folder it replaces
+    roots = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "--catalog.root"]
+    if roots and (Path(roots[-1]) / TABLE).is_file():
         at = words.index("--catalog.root")
-        return [*words[:at], "--catalog", "Pack", *words[at:]]
+        return [*words[:at], "--catalog", "Pack", *words[at:]]  # behind the recipe, whose class it replaces
     return words if "--recipe" in flags else ["--catalog", "Folder", *words]
 
 
