@@ -39,6 +39,8 @@ class Tagger(nn.Module):
         super().__init__()
         if not tags or len(set(tags)) != len(tags):
             raise UserError(f"a tagger wants one or more tags, each once; came {list(tags)}")
+        if hidden_dim < 0 or not 0 <= dropout < 1:
+            raise UserError(f"hidden_dim {hidden_dim}, dropout {dropout}: wanted 0 or more, and 0 up to below 1")
         self.encoder = encoder
         self.tags = list(tags)
         self.column = column

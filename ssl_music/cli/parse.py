@@ -13,7 +13,7 @@ import yaml
 
 from ssl_music._ledger.table import TABLE
 from ssl_music.cli.hints import teaching
-from ssl_music.errors import unknown_name
+from ssl_music.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -104,6 +104,10 @@ def _parse(parser: jsonargparse.ArgumentParser, verb: Callable, words: list[str]
 def _recipe(name: str) -> Path:
     """The file of that name, or the recipe of that name that comes with the package."""
     if Path(name).is_file():
+        try:
+            yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{name}: no YAML: {' '.join(str(error).split())}") from error
         return Path(name)
     known = {file.stem: file for folder in RECIPES if folder.is_dir() for file in folder.glob("*.yaml")}
     stem = Path(name).stem
