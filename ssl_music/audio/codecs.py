@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import CHUNK_FRAMES, AnyPath, AudioError, Source, checked_info
+from ssl_music.audio.base import CHUNK_FRAMES, AnyPath, AudioError, Source, checked_info
 
 # An AAC packet overlaps with the one before it, with band replication (HE-AAC) with a few: four of the longest.
 _LEAD_FRAMES = 4 * 2_048

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from . import codecs, mpeg, vorbis
-from .base import CHUNK_FRAMES, AnyPath, AudioError, Source, checked_info
-from .quiet import quiet
-from .splice import Spliced
+from ssl_music.audio import codecs, mpeg, vorbis
+from ssl_music.audio.base import CHUNK_FRAMES, AnyPath, AudioError, Source, checked_info
+from ssl_music.audio.quiet import quiet
+from ssl_music.audio.splice import Spliced
 
 # libsndfile seeks in these without error (measured against full decodes; Vorbis: see vorbis.py). Other decoders carry
 # a state that a seek does not restore.
@@ -29,6 +29,8 @@ _EXACT = {
 # An mp3 frame may need up to 511 bytes of earlier frames ("bit reservoir", ISO 11172-3, 2.4.2.7), at the lowest rates
 # eight frames of 1,152. Without them seeks were off by up to 0.9 in our tests, with eight frames by nothing.
 _MPEG_LEAD_FRAMES = 16 * 1_152
+# What is no mp3 in an mp3 (other tags, holes of a broken download) mpg123 skips by the kilobyte, one at each call.
+_MPEG_SKIPS = 4_096
 # opening a Vorbis file a second time costs as much as decoding about this many frames
 _VORBIS_NEAR_FRAMES = 1 << 16
 
@@ -134,15 +136,32 @@ class _Libsndfile(Source):
     def _read(self, out: np.ndarray) -> int:
         """Frames decoded into `out`; 0 at the end."""
         self._moved = True
-        try:
-            with quiet():
+        with quiet():
+            if self._sound.subtype.startswith("MPEG"):
+                return self._read_mpeg(out)
+            try:
                 got = len(self._sound.read(out=out))
-            self._position += got
-            return got
-        except soundfile.LibsndfileError as error:
-            # a flac that was cut short: what came before the cut is in `out`, but only the position tells how much
-            self.failure = error.error_string.rstrip(".")
-            return max(0, self._sound.tell() - self._position) if self._sound.can_seek else 0
+                self._position += got
+                return got
+            except soundfile.LibsndfileError as error:
+                # a flac that was cut short: what came before the cut is in `out`; only the position tells how much
+                self.failure = error.error_string.rstrip(".")
+                return max(0, self._sound.tell() - self._position) if self._sound.can_seek else 0
+
+    def _read_mpeg(self, out: np.ndarray) -> int:
+        reason = ""
+        for _ in range(_MPEG_SKIPS):
+            out[:, 0] = np.nan  # what has been decoded when libsndfile raises shows only by this
+            try:
+                return len(self._sound.read(out=out))
+            except soundfile.LibsndfileError as error:
+                left = np.isnan(out[:, 0])
+                got = int(left.argmax()) if left.any() else len(out)
+                if got:
+                    return got
+                reason = error.error_string.rstrip(".")
+        self.failure = reason
+        return 0
 
     def _go_near(self, start: int) -> int:
         """Puts the decoder at a frame not after `start`, from where it decodes as if from the beginning."""

@@ -10,7 +10,7 @@ Format: ISO 11172-3, 2.4.2.3 (frame header); the Xing frame as LAME writes it.
 from collections.abc import Iterator
 from io import FileIO
 
-from .splice import Spliced, peek
+from ssl_music.audio.splice import Spliced, peek
 
 # by whether it is MPEG-1; layer III only, the others carry no Xing frame and do not vary
 _KBPS = {

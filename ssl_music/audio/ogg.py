@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import NamedTuple
 
-from .splice import peek
+from ssl_music.audio.splice import peek
 
 # 27 bytes of header, 255 lacing values, 255 segments of 255 bytes (RFC 3533, section 6)
 LONGEST_PAGE = 27 + 255 + 255 * 255

@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 
+from ssl_music.audio.base import AnyPath, AudioError, Info, Source, TruncatedAudioWarning
+from ssl_music.audio.decode import open_source
 from ssl_music.errors import UserError
-
-from .base import AnyPath, AudioError, Info, Source, TruncatedAudioWarning
-from .decode import open_source
 
 # soxr HQ answers to about 96 samples of the lower rate to each side; 256 leave an error of 1e-6, the one of float32
 _CONTEXT_SAMPLES = 256

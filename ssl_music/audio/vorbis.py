@@ -15,8 +15,8 @@ from io import FileIO
 from itertools import islice
 from typing import NamedTuple
 
-from .ogg import LONGEST_PAGE, Page, VorbisHead, pages, vorbis_head
-from .splice import Spliced, peek
+from ssl_music.audio.ogg import LONGEST_PAGE, Page, VorbisHead, pages, vorbis_head
+from ssl_music.audio.splice import Spliced, peek
 
 # How many pages are asked for their place at the beginning, and where they do not agree; a page is 4 kB or a second.
 _ASKED = (12, 48)

@@ -7,10 +7,9 @@ import numpy as np
 import soundfile
 
 from ssl_music._files import replacing
+from ssl_music.audio.base import AnyPath, AudioError
+from ssl_music.audio.quiet import quiet
 from ssl_music.errors import unknown_name
-
-from .base import AnyPath, AudioError
-from .quiet import quiet
 
 _FORMATS = {
     ".wav": ("WAV", "PCM_16"),
