@@ -1,0 +1,138 @@
+"""A run folder as a quickstart leaves it, of songs with hostile names; made by the parts that a quickstart uses."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ssl_music import audio, pack
+from ssl_music._ledger import Row
+from ssl_music.catalogs import Catalog, Track
+from ssl_music.probe import probe
+from ssl_music.vectors import Vectors, VectorsWriter
+
+RATE, SECONDS = 8000, 20
+TRACKS = 36
+GENRES = ['</script><img src="x" onerror="alert(1)">', "$\\frac{", "_hidden"]
+TITLES = [
+    "</script><script>alert(1)</script>",
+    'say "hi" & <b>bye</b>',
+    "two\nlines",
+    "日本語",
+    "\udcff.mp3",
+    "\u202eright",
+]
+SPLITS = ["train", "train", "valid", "test"]
+
+
+class Toy(Catalog):
+    """Songs of two tones, the second from the middle on; the names are hostile."""
+
+    columns: ClassVar = {"genre": False, "mood": True}
+    split_name = "toy <split>"
+
+    def __init__(self, folder: Path, *, labelled: bool) -> None:
+        self.folder, self.labelled_at_all = folder, labelled
+        if not labelled:
+            self.columns = {}
+
+    @property
+    def tracks(self) -> list[Track]:
+        return [
+            Track(
+                id=f"{number:02d}.wav",
+                path=self.folder / f"{number:02d}.wav",
+                title=TITLES[number % len(TITLES)],
+                artist=f"artist <{number // 2}>",
+                labels=self._labels(number) if self.labelled_at_all else {},
+                split=SPLITS[number // 3 % 4],
+            )
+            for number in range(TRACKS)
+        ]
+
+    @staticmethod
+    def _labels(number: int) -> dict[str, tuple[str, ...]]:
+        return {
+            "genre": (GENRES[number % 3],),
+            "mood": [("calm",), ("<i>dark",), ("calm", "<i>dark"), ()][number % 5 % 4],
+        }
+
+
+def tones(number: int) -> tuple[float, float]:
+    return 300 + 20 * number, 1500 + 20 * number
+
+
+def make_run(root: Path, *, labelled: bool = True) -> Path:
+    """A run folder as a quickstart leaves it, made by the parts that a quickstart uses."""
+    folder = root / "music"
+    clock = np.arange(SECONDS * RATE) / RATE
+    for number in range(TRACKS):
+        early, late = tones(number)
+        wave = 0.3 * np.sin(2 * np.pi * np.where(clock < SECONDS / 2, early, late) * clock)
+        audio.write(folder / f"{number:02d}.wav", wave, RATE)
+    catalog = Toy(folder, labelled=labelled)
+    run = root / "run"
+    packed = pack.pack(catalog, run / "pack", sample_rate=RATE, workers=1, progress=False)
+    vectors = {}
+    for name in ("pretrained", "random initialisation"):
+        vectors[name] = make_vectors(run / "vectors" / name.replace(" ", "-"), catalog, noise=1.0 + len(vectors))
+    columns = catalog.columns
+    probed = {c: {who: probe(own, c, bootstrap=50).as_dict() for who, own in vectors.items()} for c in columns}
+    results: dict[str, Any] = {
+        "catalog": {
+            "tracks": TRACKS,
+            "hours": 0.2,
+            "split_name": packed.split_name,
+            "fingerprint": packed.fingerprint(),
+            "broken": 0,
+        },
+        "encoder": {"class": "Toy", "digest": "00"},
+        "probes": probed,
+        "unprobed": {"artist": "every artist is in one split"} if labelled else {},
+        "search": {"column": "genre", "k": 10, "chance": 0.33, "pretrained": [0.8, 0.7, 0.9]} if labelled else {},
+        "neighbours": [
+            {"row": 0, "id": "00.wav", "hits": [{"id": "05.wav", "similarity": 0.9, "at_seconds": 14.0}]},
+            {"row": 2, "id": "02.wav", "hits": []},
+        ],
+        "verdict": ["genre: pretrained beats log-mel statistics (intervals apart)"] if labelled else [],
+        "table": [["encoder", "genre (balanced accuracy)"], ["pretrained", "0.900 [0.800, 1.000]"]],
+        "seconds": {"pack": 1.5, "pretrain": 62.0},
+        "next": ["ssl-music search '<song>\udcff.mp3'"],
+    }
+    (run / "results.json").write_text(json.dumps(results))
+    (run / "train").mkdir()
+    settings = {"method": {"class": "SimCLR"}}
+    facts = {
+        "settings": settings,
+        "weights": "encoder.safetensors",
+        "collapsed": ["rank <1>"],
+        "versions": {"a": "1"},
+    }
+    (run / "train" / "run.json").write_text(json.dumps(facts))
+    rows = [f"{step},0,{4 - step / 50},{(4 - step / 50) / math.log(95)},0.9,0.1,20," for step in range(0, 100, 2)]
+    names = ["loss", "loss_over_trivial", "positive_similarity", "negative_similarity", "effective_rank_embedding"]
+    heading = f"step,epoch,{','.join(f'train/{name}' for name in names)},valid/loss"
+    (run / "train" / "metrics.csv").write_text("\n".join([heading, *rows, "99,0,,,,,,3.5"]) + "\n")
+    return run
+
+
+def make_vectors(root: Path, catalog: Catalog, *, noise: float) -> Vectors:
+    header = {
+        "digest": "00",
+        "encoder": "toy.Encoder",
+        "embedding_dim": 8,
+        "sample_rate": RATE,
+        "input_samples": 2 * RATE,
+        "hop_samples": 2 * RATE,
+        "split_name": catalog.split_name,
+        "catalog_fingerprint": catalog.fingerprint(),
+        "columns": dict(catalog.columns),
+    }
+    generator = np.random.default_rng(0)
+    with VectorsWriter(root, header=header) as writer:
+        for number, track in enumerate(catalog.tracks):
+            own = np.eye(8)[[number % 3]] * 3 + noise * generator.normal(size=(SECONDS // 2, 8))
+            writer.append(Row.of(track, seconds=float(SECONDS)), [own.astype(np.float32)])
+        return writer.finish()

@@ -1,0 +1,162 @@
+"""The page: whole, by itself, true to the run folder, and unbroken by whatever songs are called."""
+
+import base64
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from report_toy import GENRES, RATE, TITLES, make_run, tones
+
+from ssl_music import audio, report
+from ssl_music.errors import UserError
+from ssl_music.report.figures import loss_figure, save, score_figure, svg
+from ssl_music.report.run import Curve, Run, Score
+from ssl_music.report.songs import data_uri
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="module")
+def page(labelled: Path) -> str:
+    return report.page(labelled).read_text(encoding="utf-8")
+
+
+class Seen(HTMLParser):
+    """Every element with its attributes and the text inside; complains of elements that are not closed."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "input"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def count(self, name: str) -> int:
+        return sum(tag == name for tag, _ in self.elements)
+
+
+def test_the_page_stands_alone(page: str, labelled: Path) -> None:
+    seen = Seen(page)
+    for _, attributes in seen.elements:
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+    assert "@import" not in page and "url(http" not in page
+    assert len(page) < 6e6
+    for name in ("loss", "similarity", "rank", "scores", "map"):
+        assert (labelled / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_hostile_names_are_text(page: str) -> None:
+    seen = Seen(page)
+    assert seen.count("script") == 2  # the data of the map, and page.js
+    assert (
+        not seen.count("img") and not seen.count("b") - page.count("<b>") and not seen.count("i") - page.count("<i")
+    )
+    assert "alert(1)" in page and "<script>alert" not in page and "<img" not in page
+    whole = "".join(seen.texts)
+    for text in [*GENRES, *(title for title in TITLES if "\udcff" not in title), "artist <3>", "toy <split>"]:
+        assert text in whole
+
+
+def test_the_page_says_what_the_run_found(page: str, labelled: Path) -> None:
+    seen = "".join(Seen(page).texts)
+    run = Run(labelled)
+    for text in (
+        "0.900 [0.800, 1.000]",
+        "every artist is in one split",
+        "(intervals apart)",
+        "collapsed",
+        "rank <1>",
+    ):
+        assert text in seen
+    assert run.results["catalog"]["fingerprint"] in seen
+    assert run.trivial_loss == pytest.approx(math.log(95), abs=1e-5)
+    assert "guessing: ln(2B − 1) = 4.55" in seen
+    for heading in ("Verdict", "Scores", "Map of the catalog", "Training", "Tag by tag", "Time", "Provenance"):
+        assert f"<h2>{heading}</h2>" in page
+    assert [score.title for score in run.scores] == ["genre", "mood", "search by genre"]
+    assert [score.metric for score in run.scores] == ["balanced accuracy", "ROC-AUC", "precision@10"]
+
+
+def test_the_same_folder_gives_the_same_page(page: str, labelled: Path) -> None:
+    assert report.page(labelled).read_text(encoding="utf-8") == page
+
+
+def test_players_hold_the_passage_that_matched(page: str, tmp_path: Path) -> None:
+    """The query's clip is its middle, in which the tone changes; the hit's lies around 15 s, in the second tone."""
+    clips = re.findall(r'<audio controls preload="none" src="data:audio/mpeg;base64,([^"]+)"', page)
+    assert len(clips) == 3
+    for clip, wanted in zip(clips, [(tones(0)[0], tones(0)[1]), (tones(5)[1],) * 2], strict=False):
+        path = tmp_path / "clip.mp3"
+        path.write_bytes(base64.b64decode(clip))
+        wave = audio.read(path, RATE)
+        assert abs(len(wave) / RATE - 8) < 0.2
+        for part, tone in zip((wave[RATE : 3 * RATE], wave[-3 * RATE : -RATE]), wanted, strict=True):
+            spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+            assert spectrum.argmax() * RATE / len(part) == pytest.approx(tone, abs=2)
+    assert "Every other song is by the same artist" in page
+
+
+def test_a_rate_that_mp3_lacks_is_flac() -> None:
+    assert data_uri(np.zeros(1000, np.int16), 10_000).startswith("data:audio/flac;base64,")
+
+
+def test_a_catalog_without_labels(tmp_path: Path) -> None:
+    run = make_run(tmp_path, labelled=False)
+    (run / "train" / "metrics.csv").unlink()
+    (run / "pack").rename(run / "gone")
+    page = report.page(run).read_text(encoding="utf-8")
+    Seen(page)
+    assert "no labels to probe" in page and "No players" in page
+    assert "<h2>Verdict" not in page and "<h2>Training" not in page and "<h2>Tag by tag" not in page
+    assert "artist &lt;" in page and not (run / "loss.png").exists()
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"results\.json: not there"):
+        report.page(tmp_path)
+
+
+def test_figures_leave_matplotlib_as_it_was(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    curves = {"train/loss": Curve(np.arange(100.0), np.linspace(4, 2, 100))}
+    figure = loss_figure(curves, 4.5)
+    assert figure is not None
+    drawn = svg(figure, "the loss")
+    save(figure, tmp_path / "loss.png")
+    assert dict(matplotlib.rcParams) == before
+    assert "var(--hue-0)" in drawn and "var(--sans)" in drawn and "<style" not in drawn
+    assert not re.search(r"#[0-9a-f]{6}", drawn)
+
+
+def test_scores_are_drawn_where_they_are() -> None:
+    score = Score("genre", "accuracy", 0.1, {"pretrained": (0.9, 0.8, 0.95), "other": (0.5, 0.4, 0.6)})
+    (axes,) = score_figure([score]).axes
+    dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+    assert [float(np.ravel(dot)[0]) for dot in dots] == [0.9, 0.5]
+    assert axes.get_xlim() == (0.0, 1.0)
