@@ -86,13 +86,12 @@ class Stream:
         #: why decoding stopped before the end, as the decoder says it; empty where it did not
         self.failure = ""
         self.held_seconds = self.info.seconds
-        if start_seconds >= self.info.seconds:
+        if round(start_seconds * sample_rate) >= self.info.seconds * sample_rate:
             self.close()
             raise AudioError(path, f"cannot start at {start_seconds:g} s: it lasts {self.info.seconds:.2f} s")
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        source = self._source or open_source(self.path)
-        self._source = source
+        source, self._source = self._source or open_source(self.path), None
         first = round(self.start_seconds * self.sample_rate)
         count = None if self.seconds is None else round(self.seconds * self.sample_rate)
         part = _part(self.info.sample_rate, self.sample_rate, first, count)
@@ -105,10 +104,10 @@ class Stream:
             if empty:
                 raise AudioError(self.path, self._why_empty(source))
         finally:
-            self.close()
+            source.close()
 
     def close(self) -> None:
-        """Closes the file; iteration does so at its end."""
+        """Closes the file of a stream that is not iterated; iteration does so at its end."""
         if self._source is not None:
             self._source.close()
             self._source = None
