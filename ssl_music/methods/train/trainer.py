@@ -29,6 +29,7 @@ SMALL_TALK = (
     r".*module\(s\) in eval mode at the start of training.*",  # a frozen encoder
     r".*does not have many workers.*",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+    r".*Grad strides do not match bucket view strides.*",  # DDP, of channels-last convolutions
     r".*have overridden `on_after_batch_transfer` in `LightningModule`.*",
 )
 
