@@ -226,7 +226,7 @@ def test_short_tracks_may_be_dropped_with_a_count(tmp_path: Path, capsys: pytest
         save=checkpoint.save,
         trainer_options=options,
     )
-    assert "2 of 18 tracks are shorter than a clip and left out" in capsys.readouterr().err
+    assert "2 of 18 tracks are shorter than a clip: left out" in capsys.readouterr().err
     run = json.loads((tmp_path / "run.json").read_text())
     assert (run["tracks"], run["dropped"]) == (16, 2)
 

@@ -81,7 +81,7 @@ class Method(LightningModule, ABC):
         return torch.optim.Adam(learning, lr=self.learning_rate, weight_decay=self.weight_decay)
 
     def on_after_batch_transfer(self, batch: Clips, dataloader_idx: int) -> Clips:
-        """int16 travels to the device and becomes float there: a quarter of the bytes over the bus."""
+        """int16 travels to the device and becomes float there: half the bytes over the bus."""
         return batch.float()
 
     def training_step(self, batch: Clips, batch_idx: int) -> dict[str, Tensor]:

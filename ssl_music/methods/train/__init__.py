@@ -2,6 +2,7 @@
 
 batches   tracks of a split → batches of clips for a rank
 folder    the run folder: what made it, whether it can go on
+finish    what is left when a training has ended well
 keep      last.ckpt for resuming, best.safetensors for use, early stopping
 show      progress bar and metrics.csv
 trainer   Lightning's Trainer from a recipe's options
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pytorch_lightning import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from tqdm import tqdm
 
@@ -56,6 +58,23 @@ def train(
     `save(path, model, provenance=...)` writes weights (`checkpoint.save`). `trainer_options` are Lightning's. What is
     left in `out` are the weights of the last step, or for a method that `keeps` the best those with the lowest
     validation loss; without `valid_split` there is no best. `batch_size` is that of one device.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from ssl_music import audio, checkpoint
+    >>> from ssl_music.catalogs import Folder
+    >>> from ssl_music.encoders import SampleCNN
+    >>> from ssl_music.methods import SimCLR
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for number in range(8):
+    ...     audio.write(folder / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(4000), 8000)
+    >>> method = SimCLR(SampleCNN(width=2, depth=3, sample_rate=8000))
+    >>> weights = train(
+    ...     method, Folder(folder), out=folder / "run", batch_size=4, split="all", valid_split=None,
+    ...     save=checkpoint.save, trainer_options={"max_epochs": 1, "accelerator": "cpu"},
+    ... )
+    >>> checkpoint.load(weights).embedding_dim
+    8
     """
     check_options(trainer_options)
     if early_stop_epochs is not None and valid_split is None:
@@ -90,32 +109,23 @@ def train(
         method.prepare(catalog, batches.train_tracks)
     method.seed = seed
     method.train()
-    provenance = {"recipe": recipe, "seed": seed, "catalog": about, "versions": versions()}
-
-    write = partial(save, provenance=provenance)
-    last = Last(folder.last, every_steps=checkpoint_every_steps)
-    best = Best(folder.best, write, patience=early_stop_epochs)
-    watch = CollapseWatch()
+    write = partial(save, provenance={"recipe": recipe, "seed": seed, "catalog": about, "versions": versions()})
     loader = batches.loader(training=True, rank=0, world_size=1)  # or its error, before anything is written
-    clips_per_batch = batch_size * method.views
-    finish = Finish(
+    results = {"tracks": len(loader.rows), "dropped": loader.dropped}
+    callbacks = _callbacks(
         folder,
         write,
-        best=best,
-        last=last,
-        watch=watch,
-        clips_per_batch=clips_per_batch,
-        results={"tracks": len(loader.rows), "dropped": loader.dropped},
+        clips_per_batch=batch_size * method.views,
+        every_steps=checkpoint_every_steps,
+        patience=early_stop_epochs,
+        results=results,
     )
-    callbacks = [watch, *([best] if valid_split is not None else []), last, finish]
-    if trainer_options.get("enable_progress_bar") in (None, True):
-        callbacks.append(Bar(clips_per_batch=clips_per_batch))
     options = dict(trainer_options) if valid_split is not None else {**trainer_options, "limit_val_batches": 0}
+    if options.get("enable_progress_bar") in (None, True):
+        callbacks.append(Bar(clips_per_batch=batch_size * method.views))
     trainer = build_trainer(options, out=folder.out, callbacks=callbacks, loggers=[MetricsFile(folder.metrics)])
     if loader.dropped:
-        _say(
-            f"{loader.dropped} of {len(batches.train_rows)} tracks are shorter than a clip and left out (short: drop)"
-        )
+        _say(f"{loader.dropped} of {len(batches.train_rows)} tracks are shorter than a clip: left out (short: drop)")
     if trainer.is_global_zero:
         folder.start()
     if folder.resumable is not None:
@@ -123,6 +133,23 @@ def train(
 
     fit(trainer, method, batches, resume=folder.resumable)
     return weights_path(folder, method)
+
+
+def _callbacks(
+    folder: RunFolder,
+    write: Callable[..., object],
+    *,
+    clips_per_batch: int,
+    every_steps: int | None,
+    patience: int | None,
+    results: Mapping[str, Any],
+) -> list[Callback]:
+    """What watches, keeps and finishes; `Best` has nothing to do where nothing is validated."""
+    watch, best, last = CollapseWatch(), Best(folder.best, write, patience=patience), Last(folder.last, every_steps)
+    finish = Finish(
+        folder, write, best=best, last=last, watch=watch, clips_per_batch=clips_per_batch, results=results
+    )
+    return [watch, best, last, finish]
 
 
 @rank_zero_only

@@ -33,6 +33,16 @@ class RunFolder:
 
     `facts` is what a run depends on: with other facts than those on disk, `out` is refused. Where both runs have a
     recipe, the recipes are compared in place of the settings that were made from them.
+
+    >>> import tempfile
+    >>> out = Path(tempfile.mkdtemp())
+    >>> RunFolder(out, {"seed": 1}).start()
+    >>> RunFolder(out, {"seed": 1}).weights is None
+    True
+    >>> RunFolder(out, {"seed": 2})
+    Traceback (most recent call last):
+    ...
+    ssl_music.errors.UserError: ...: holds a run that was made in another way (seed: 1 there, 2 here); ...
     """
 
     def __init__(self, out: Path, facts: Mapping[str, Any]) -> None:

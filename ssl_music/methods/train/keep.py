@@ -20,6 +20,12 @@ class WholeFiles(TorchCheckpointIO):
 
     Lightning writes to the system's temporary folder and moves the file; where that is another disk, as usual, the
     move is a copy, and a kill in the middle of it leaves half a file in place of the last good one.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "last.ckpt"
+    >>> WholeFiles().save_checkpoint({"step": 3}, path)
+    >>> WholeFiles().load_checkpoint(path)
+    {'step': 3}
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -41,7 +47,7 @@ class Last(Checkpoint):
     falls due there waits for the next batch.
     """
 
-    def __init__(self, path: Path, *, every_steps: int | None) -> None:
+    def __init__(self, path: Path, every_steps: int | None) -> None:
         self.path = path
         self.every_steps = every_steps
         self.seconds = 0.0  #: trained before this process
