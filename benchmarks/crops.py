@@ -4,7 +4,8 @@
 
 59,049 samples at 22.05 kHz (2.68 s, the clip of CLMR), at random places of tracks of half a minute, music-like: a few
 harmonic tones with vibrato and decaying noise bursts, so that the codecs have something to do. Everything lies in the
-page cache. One thread. Medians over rounds in which the ways take turns, so that a busy machine hurts all alike.
+page cache, so this is processor time, not the disk's: it hardly depends on what else the machine does. One thread;
+medians over rounds in which the ways take turns.
 """
 
 import os
@@ -137,13 +138,13 @@ def file_ways(folder: Path) -> tuple[dict[str, Callable[[], int]], dict[str, str
 
 
 def measure(ways: dict[str, Callable[[], int]]) -> dict[str, list[float]]:
-    """Milliseconds a crop, of each round."""
+    """Milliseconds of processor time a crop, of each round."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(ROUNDS + 1):
         for name, way in ways.items():
-            begun = time.perf_counter()
+            begun = time.process_time()
             count = way()
-            lasted = (time.perf_counter() - begun) / count * 1e3
+            lasted = (time.process_time() - begun) / count * 1e3
             if turn:  # the first round warms caches up
                 found[name].append(lasted)
     return found
@@ -163,11 +164,11 @@ def main() -> None:
     lines = [
         "# A random crop of 59,049 samples (2.68 s at 22.05 kHz)",
         "",
-        f"{os.cpu_count()} cores ({platform.machine()}), one thread; Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, torch {torch.__version__}, soundfile {soundfile.__version__} with "
+        f"{os.cpu_count()} cores ({platform.machine()}), one thread, processor time; "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}, soundfile {soundfile.__version__} with "
         f"{soundfile.__libsndfile_version__}. Medians of {ROUNDS} rounds, fastest and slowest in brackets.",
         "",
-        "| way | ms a crop | × memory copy | × pack |",
+        "| way | CPU ms a crop | × memory copy | × pack |",
         "|---|---:|---:|---:|",
     ]
     for way, times in found.items():
