@@ -165,7 +165,8 @@ def main() -> None:
         "# A random crop of 59,049 samples (2.68 s at 22.05 kHz)",
         "",
         f"{os.cpu_count()} cores ({platform.machine()}), one thread, processor time; "
-        f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}, soundfile {soundfile.__version__} with "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}, "
+        f"soundfile {soundfile.__version__} with "
         f"{soundfile.__libsndfile_version__}. Medians of {ROUNDS} rounds, fastest and slowest in brackets.",
         "",
         "| way | CPU ms a crop | × memory copy | × pack |",

