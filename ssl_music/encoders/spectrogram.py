@@ -2,7 +2,7 @@
 
 `torch.stft` and one matrix product with torchaudio's HTK filterbank: the numbers of torchaudio's `MelSpectrogram`
 (power 2, centred, reflected edges) followed by `AmplitudeToDB`, as the 2020 comparison used them (Won et al.,
-arXiv 2006.00751), at a half to a third of their cost on a CPU.
+arXiv 2006.00751), at about a third of their cost on a CPU.
 """
 
 import warnings
