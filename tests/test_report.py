@@ -1,8 +1,10 @@
 """The page: whole, by itself, true to the run folder, and unbroken by whatever songs are called."""
 
 import base64
+import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -132,9 +134,19 @@ def test_a_catalog_without_labels(tmp_path: Path) -> None:
     (run / "pack").rename(run / "gone")
     page = report.page(run).read_text(encoding="utf-8")
     Seen(page)
-    assert "no labels to probe" in page and "No players" in page
+    assert "no labels to probe" in page and "No players" in page and "random initialisation" not in page
     assert "<h2>Verdict" not in page and "<h2>Training" not in page and "<h2>Tag by tag" not in page
     assert "artist &lt;" in page and not (run / "loss.png").exists()
+
+
+def test_a_leak_is_said(labelled: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(labelled, run)
+    results = json.loads((run / "results.json").read_text())
+    for result in results["probes"]["genre"].values():
+        result["shared_groups"] = ["a", "b"]
+    (run / "results.json").write_text(json.dumps(results))
+    assert "<b>Leak:</b> 2 groups of genre" in report.page(run).read_text(encoding="utf-8")
 
 
 def test_no_run(tmp_path: Path) -> None:

@@ -190,8 +190,8 @@ def _panel(axes: Axes, score: Score) -> None:
     axes.axvspan(low, high, color=LIGHT[ENCODER_COLOURS[0]], alpha=0.07, linewidth=0)  # who else reaches into it?
     for line, (value, low, high) in enumerate(score.encoders.values()):
         colour = LIGHT[ENCODER_COLOURS[line % len(ENCODER_COLOURS)]]
-        axes.plot([low, high], [line, line], color=colour, linewidth=3, alpha=0.35)
-        axes.plot(value, line, "o", color=colour, markersize=6)
+        axes.plot([low, high], [line, line], color=colour, linewidth=3, alpha=0.35, clip_on=False)
+        axes.plot(value, line, "o", color=colour, markersize=6, clip_on=False)
     axes.axvline(score.chance, color=LIGHT["muted"], linestyle=(0, (4, 3)), linewidth=1)
     axes.annotate(
         "chance", (score.chance, 0), (3, 3), color=LIGHT["muted"], fontsize=8,

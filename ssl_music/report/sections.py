@@ -22,10 +22,13 @@ def opening(run: Run) -> str:
     if run.method in ABOUT:
         taught = f" without seeing a label. <b>{escaped(run.method)}</b> taught it that {ABOUT[run.method]}"
     heard = f"{training['tracks']:,} songs of the training split" if "tracks" in training else "the training split"
+    held = (
+        "by number, by eye and by ear, held against two encoders that learned nothing: the same network at random "
+        "initialisation, and plain log-mel statistics."
+    )
     text = (
         f"A <b>{escaped(encoder)}</b> encoder listened to {heard}{taught}. Then it was frozen. This page shows what "
-        "its embeddings know, by number, by eye and by ear, held against two encoders that learned nothing: the same "
-        "network at random initialisation, and plain log-mel statistics."
+        f"its embeddings know, {held if run.scores else 'by eye and by ear.'}"
     )
     numbers = {
         "songs": f"{catalog['tracks']:,}",
@@ -72,8 +75,12 @@ def scores(run: Run) -> str:
         f"split and scored on the test split. In brackets: 95 % bootstrap intervals over {units}. Dashed: chance."
     )
     leaks = [
-        paragraph(f"<b>Leak:</b> {len(result['shared_groups'])} groups lie on both sides of the split.", kind="alarm")
-        for result in first[:1]
+        paragraph(
+            f"<b>Leak:</b> {len(result['shared_groups']):,} groups of {escaped(result['column'])} lie on both sides "
+            "of the test split: what is scored there was learned from.",
+            kind="alarm",
+        )
+        for result in first
         if result["shared_groups"]
     ]
     heading, *lines = run.results["table"]

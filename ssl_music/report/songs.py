@@ -47,9 +47,7 @@ def neighbours(run: Run) -> str:
         "that matched best, from the time beside it on. Labels that a song shares with the query are filled."
     )
     gone = "" if run.packed else paragraph("No players: the packed music is not in the run folder any more.")
-    return section(
-        "Listen: three songs and their neighbours", paragraph(intro, kind="note"), gone, *cards, id="songs"
-    )
+    return section("Listen: songs and their neighbours", paragraph(intro, kind="note"), gone, *cards, id="songs")
 
 
 class Players:
