@@ -53,7 +53,7 @@ def songs(folder: Path) -> Path:
 FACTORIES: dict[str, Callable[[type[Catalog], Path], Catalog]] = {
     "Folder": lambda kind, folder: kind(folder, labels=songs(folder), multi=["mood"]),
     "Table": lambda kind, folder: kind(songs(folder), multi=["mood"]),
-    "Synthetic": lambda kind, folder: kind(folder, pieces=12, seed=3),
+    "Synthetic": lambda kind, folder: kind(folder / "pieces", pieces=12, seconds=1.0, seed=3),
 }
 
 
