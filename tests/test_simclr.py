@@ -69,6 +69,8 @@ def test_the_projector_is_that_of_the_paper() -> None:
     [
         ({"crops": 3}, "crops=3"),
         ({"temperature": 0.0}, r"temperature=0\.0"),
+        ({"hidden_dim": 0}, "hidden_dim=0"),
+        ({"projection_dim": 0}, "projection_dim=0"),
         ({"learning_rate": 0.0}, "learning_rate 0"),
         ({"weight_decay": -1.0}, "weight_decay -1"),
     ],

@@ -55,11 +55,13 @@ class SimCLR(Method):
             raise UserError(f"SimCLR: crops={crops}; wanted 2 (each view its own crop) or 1 (both views of one crop)")
         if not temperature > 0:
             raise UserError(f"SimCLR: temperature={temperature}; wanted above 0 (CLMR: 0.5)")
+        width = encoder.embedding_dim if hidden_dim is None else hidden_dim
+        if width < 1 or projection_dim < 1:
+            raise UserError(f"SimCLR: hidden_dim={hidden_dim}, projection_dim={projection_dim}; wanted 1 or more")
         self.crops = crops
         self.temperature = temperature
         self.projection_dim = projection_dim
         self.hidden_dim = hidden_dim
-        width = hidden_dim or encoder.embedding_dim
         self.projector = nn.Sequential(
             nn.Linear(encoder.embedding_dim, width, bias=False),
             nn.ReLU(),
