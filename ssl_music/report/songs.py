@@ -26,15 +26,15 @@ def neighbours(run: Run) -> str:
     shown = run.results.get("neighbours", [])
     by_id = {row.id: row for row in run.vectors.rows}
     chunk_seconds = run.vectors.header["input_samples"] / run.vectors.header["sample_rate"]
-    players = Players(run.packed)
+    players, columns = Players(run.packed), list(run.columns)
     cards = []
     for number, query in enumerate(shown, 1):
         own = by_id[query["id"]]
-        lines = [_line(own, str(number), players.whole(own.id), labels=own.labels, kind="query")]
+        lines = [_line(own, str(number), players.whole(own.id), columns=columns, labels=own.labels, kind="query")]
         for hit in query["hits"]:
             row = by_id[hit["id"]]
             player = players.around(row.id, hit["at_seconds"] + chunk_seconds / 2)
-            lines.append(_line(row, "", player, labels=own.labels, hit=hit))
+            lines.append(_line(row, "", player, columns=columns, labels=own.labels, hit=hit))
         if not query["hits"]:
             lines.append('<li class="note">Every other song is by the same artist or of the same group.</li>')
         cards.append(f'<article class="neighbours"><ol>{"".join(lines)}</ol></article>')
@@ -98,6 +98,7 @@ def _line(
     number: str,
     player: str,
     *,
+    columns: Sequence[str],
     labels: Mapping[str, Sequence[str]],
     kind: str = "hit",
     hit: Mapping[str, Any] | None = None,
@@ -106,8 +107,9 @@ def _line(
     chips = "".join(
         f"<li{' class=shared' if kind == 'hit' and tag in labels.get(column, ()) else ''} "
         f'title="{escaped(column)}">{escaped(tag)}</li>'
-        for column, tags in row.labels.items()
-        for tag in tags
+        for column in columns
+        for tag in row.labels.get(column, ())
+        if tag != row.artist
     )
     similarity = ""
     if hit is not None:
