@@ -147,7 +147,8 @@ def _probe_columns(
 def _search_scores(built: dict[str, Index], column: str, seed: int) -> dict[str, Any]:
     """Precision@10 of searching with each test track: how many neighbours share a tag with it, by other artists.
 
-    Tracks of the query's artist and group are left out, so that recognising a recording does not count.
+    Tracks of the query's artist and group are left out, so that recognising a recording does not count. Empty where
+    all labelled tracks are by one artist.
     """
     scores: dict[str, Any] = {"column": column, "k": NEIGHBOURS}
     for name, found in built.items():
@@ -158,16 +159,20 @@ def _search_scores(built: dict[str, Index], column: str, seed: int) -> dict[str,
         indexed[own.labelled(everyone, column)] = True
         unlabelled = np.flatnonzero(~indexed)
         queries = own.labelled(own.split("test"), column)
-        shares, chances = [], []
+        shares, chances, groups = [], [], []
         for query in queries:
             excluded = np.union1d(found.excluded_with(int(query), artist=True, group=True), unlabelled)
+            candidates = np.setdiff1d(everyone, excluded)
+            if not len(candidates):  # nothing by anybody else: no question to ask
+                continue
             hits = found.search(own.pooled[query], NEIGHBOURS, excluded=excluded)
             relevant = (targets @ targets[query]) > 0
-            candidates = np.setdiff1d(everyone, excluded)
-            if len(hits) and len(candidates):
-                shares.append(np.mean(relevant[[hit.row for hit in hits]]))
-                chances.append(np.mean(relevant[candidates]))
-        drawn = metrics.bootstrap_weights([own.rows[query].group for query in queries], draws=1000, seed=seed)
+            shares.append(np.mean(relevant[[hit.row for hit in hits]]))
+            chances.append(np.mean(relevant[candidates]))
+            groups.append(own.rows[query].group)
+        if not shares:
+            return {}
+        drawn = metrics.bootstrap_weights(groups, draws=1000, seed=seed)
         means = drawn @ np.array(shares) / drawn.sum(axis=1)
         scores[name] = list(metrics.percentile_interval(float(np.mean(shares)), means))
         scores["chance"] = float(np.mean(chances))

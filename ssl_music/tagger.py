@@ -13,9 +13,8 @@ from ssl_music.errors import UserError
 class Tagger(nn.Module):
     """Tag logits of a clip: a linear head, or one hidden layer, on top of any encoder's embedding.
 
-    `hidden_dim=0` is the linear head of the CLMR paper's evaluation (Spijkervet & Burgoyne 2021, section 3.5);
-    `hidden_dim=512` with `dropout=0.5` is the dense–ReLU–dropout head of the 2020 comparison
-    (Won et al. 2020, arXiv 2006.00751).
+    `hidden_dim=0` is the linear head of CLMR's evaluation (Spijkervet & Burgoyne 2021, section 3.5), and with
+    `dropout=0.5` that of the 2020 comparison (Won et al., arXiv 2006.00751), whose dense layer is part of the encoder.
 
     Shape: wave (B, 1, T) → logits (B, K), in the order of `tags`.
 

@@ -18,7 +18,10 @@ from ssl_music.encoders import LogMelStatistics, ShortChunk
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 #: encoders small enough for a test; nothing else of a recipe is made smaller than its numbers
-SMALL = {"SampleCNN": {"width": 2}, "ShortChunk": {"width": 4, "depth": 3, "bands": 16, "input_samples": 8000}}
+SMALL: dict[str, dict] = {
+    "SampleCNN": {"width": 2},
+    "ShortChunk": {"width": 4, "depth": 3, "bands": 16, "input_samples": 8000, "n_fft": 512, "hop": 256},
+}
 
 
 def leaves(node: Any, path: tuple = ()) -> Iterator[tuple]:
@@ -51,7 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / folder / "tags.csv").write_text("\n".join(lines))
     for number, folder in enumerate(("music", "other")):
         torch.manual_seed(number)
-        encoder = ShortChunk(**SMALL["ShortChunk"])
+        encoder = ShortChunk(**SMALL["ShortChunk"], sample_rate=22050)
         checkpoint.save(root / f"{folder}.safetensors", encoder, provenance={})
         catalog = Table(root / folder / "tags.csv", columns=["genre", "tags"], multi=["tags"])
         statistics = LogMelStatistics(bands=8, sample_rate=8000, input_samples=8000, n_fft=256, hop=128)
@@ -77,7 +80,7 @@ def made_small(recipe: dict, world: Path, folder: str = "music") -> dict:
         for effect in arguments.get("augment", []):
             effect["init_args"]["p"] = 1.0
         recipe["batch_size"] = 2
-        recipe["trainer"].update(max_epochs=1)
+        recipe["trainer"].update({"max_steps": 2} if "max_steps" in recipe["trainer"] else {"max_epochs": 1})
         recipe["trainer"].update(limit_train_batches=2, limit_val_batches=1, enable_progress_bar=False)
     return recipe
 
