@@ -108,7 +108,7 @@ def test_ctrl_c_leaves_only_whole_files_and_one_stack_trace(tmp_path: Path) -> N
     script = tmp_path / "script.py"
     script.write_text(
         "from ssl_music.catalogs.synthetic import Synthetic\n"
-        f"if __name__ == '__main__':\n    Synthetic({str(root)!r}, pieces=5000, seconds=2.0, workers=2).render()\n"
+        f"Synthetic({str(root)!r}, pieces=5000, seconds=2.0, workers=2).render()\n"
     )
     process = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60

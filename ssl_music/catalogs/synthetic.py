@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import wave
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from tqdm import tqdm
@@ -47,8 +49,7 @@ class Synthetic(Catalog):
         pieces: how many; artists take turns, so that eighty neighbours hold every artist once.
         seconds: the length of every piece.
         seed: another seed is another catalog: other artists, other music.
-        workers: processes that render; None is one a core. More than one in a script of one's own needs
-            `if __name__ == "__main__":` there.
+        workers: processes that render; None is one a core.
 
     >>> import tempfile
     >>> catalog = Synthetic(Path(tempfile.mkdtemp()) / "pieces", pieces=3, seconds=1.0)
@@ -130,14 +131,14 @@ class Synthetic(Catalog):
         # spawn: forking a process that runs threads (torch, tqdm) can lock up
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
         try:
-            with _interrupts_held():
+            with _interrupts_held(), _script_hidden():
                 futures = [pool.submit(_write, self.root, self.seed, index, self.seconds) for index in missing]
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
             raise UserError(
-                "the rendering processes died; in a script, call this under `if __name__ == '__main__':`, "
-                "or render in this process with workers=1"
+                f"{self.root}: a rendering process was killed, perhaps for want of memory; "
+                "run again to go on, or give workers=1"
             ) from error
         finally:
             # what is being written is finished, what waits is dropped
@@ -200,3 +201,15 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _script_hidden() -> Iterator[None]:
+    """Processes started inside do not run the user's script again, as spawned ones do where it lacks
+    `if __name__ == "__main__":` (and fail where there is no file, in `python -`). Our workers need nothing of it."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
