@@ -13,8 +13,8 @@ Samples are what the decoder gives: float files, and mp3 or ogg decoded from a l
 are. Nothing here is allocated by what a header claims.
 """
 
-from ssl_music.audio.base import AUDIO_ENDINGS, AudioError, Info, TruncatedAudioWarning
+from ssl_music.audio.base import AudioError, Info, TruncatedAudioWarning
 from ssl_music.audio.stream import Stream, probe, read
 from ssl_music.audio.write import write
 
-__all__ = ["AUDIO_ENDINGS", "AudioError", "Info", "Stream", "TruncatedAudioWarning", "probe", "read", "write"]
+__all__ = ["AudioError", "Info", "Stream", "TruncatedAudioWarning", "probe", "read", "write"]

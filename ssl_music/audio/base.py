@@ -13,12 +13,6 @@ from ssl_music.errors import UserError
 #: what a path may be given as; bytes because a name on disk need not be UTF-8
 AnyPath = str | bytes | os.PathLike
 
-#: Lower-case endings worth looking at in a folder; the content decides what such a file is.
-AUDIO_ENDINGS = frozenset({".wav", ".wave", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}) | {
-    *(".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus"),
-    *(".m4a", ".m4b", ".aac", ".ac3", ".wma", ".ape", ".wv", ".mpc", ".tta", ".mka"),
-}
-
 # A header outside of these is damaged or no music; 768 kHz is the fastest converter that is sold.
 CHANNELS = range(1, 9)
 SAMPLE_RATES_HZ = range(1_000, 768_001)

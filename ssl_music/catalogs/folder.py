@@ -29,7 +29,24 @@ from ssl_music.errors import UserError
 AUDIO_ENDINGS = frozenset(
     f".{ending}"
     for ending in (
-        *("aac", "ac3", "aif", "aifc", "aiff", "ape", "au", "caf", "flac", "m4a", "mka", "mp2", "mp3", "oga"),
+        *(
+            "aac",
+            "ac3",
+            "aif",
+            "aifc",
+            "aiff",
+            "ape",
+            "au",
+            "caf",
+            "flac",
+            "m4a",
+            "m4b",
+            "mka",
+            "mp2",
+            "mp3",
+            "mpc",
+            "oga",
+        ),
         *("ogg", "opus", "rf64", "snd", "tta", "w64", "wav", "wave", "wma", "wv"),
     )
 )
