@@ -9,6 +9,9 @@ import numpy as np
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.vectors import Vectors
 
+#: tags whose counts an error shows, and how many it offers to drop: beyond, the split does not suit the column
+SHOWN, DROPPABLE = 3, 20
+
 
 class Part(NamedTuple):
     """The tracks of one split that take part. Shape: (n,), (n, D), (n, K)."""
@@ -99,11 +102,14 @@ def _check_train(where: str, splits: Mapping[str, str], targets: Mapping[str, np
             counts = "; ".join(
                 f"{tags[index]}: {support['valid'][index]} in {splits['valid']!r}, "
                 f"{support['test'][index]} in {splits['test']!r}"
-                for index in indices
+                for index in indices[:SHOWN]
             )
+            more = f"; and {len(indices) - SHOWN} more" if len(indices) > SHOWN else ""
+            named = [tags[index] for index in indices]
+            drop = f", or leave them out: drop={named}" if len(named) <= DROPPABLE else ""
             raise UserError(
                 f"{where}: {what} track of the train split {splits['train']!r} has these tags, so they cannot be "
-                f"learnt ({counts}). Split anew, or leave them out: drop={[tags[index] for index in indices]}"
+                f"learnt ({counts}{more}). Split anew{drop}"
             )
 
 
