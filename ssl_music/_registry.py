@@ -11,6 +11,7 @@ def members(base: type) -> dict[str, type]:
     True
     """
     found: dict[str, type] = {}
+    kind: type
     for kind in base.__subclasses__():
         found.update(members(kind))
         if not inspect.isabstract(kind):

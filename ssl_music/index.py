@@ -111,7 +111,7 @@ class Index:
         return {row.id: number for number, row in enumerate(self.vectors.rows)}
 
     def search(
-        self, query: np.ndarray, k: int, *, digest: str | None = None, excluded: Sequence[int] = ()
+        self, query: np.ndarray, k: int, *, digest: str | None = None, excluded: Sequence[int] | np.ndarray = ()
     ) -> list[Hit]:
         """The k tracks nearest to an embedding (D,), nearest first, without the `excluded` row numbers.
 
@@ -211,7 +211,7 @@ def _filled(units: np.ndarray, rows: np.ndarray, kind: str) -> Any:
     """A FAISS index of unit vectors under their row numbers."""
     dimension = units.shape[1]
     if kind == "exact":
-        index = faiss.IndexIDMap(faiss.IndexFlatIP(dimension))
+        index: Any = faiss.IndexIDMap(faiss.IndexFlatIP(dimension))
     else:
         lists = max(1, min(round(4 * math.sqrt(len(units))), len(units) // 39))  # FAISS wants 39 a list to learn from
         index = faiss.index_factory(dimension, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)

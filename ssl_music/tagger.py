@@ -14,7 +14,7 @@ class Tagger(nn.Module):
     """Tag logits of a clip: a linear head, or one hidden layer, on top of any encoder's embedding.
 
     `hidden_dim=0` is the linear head of CLMR's evaluation (Spijkervet & Burgoyne 2021, section 3.5), and with
-    `dropout=0.5` that of the 2020 comparison (Won et al., arXiv 2006.00751), whose dense layer is part of the encoder.
+    `dropout=0.5` that of the 2020 comparison (Won et al., arXiv 2006.00751): its dense layer is the encoder's.
 
     Shape: wave (B, 1, T) → logits (B, K), in the order of `tags`.
 

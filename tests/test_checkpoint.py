@@ -114,9 +114,7 @@ def test_diverged_weights_are_not_written(encoder: ShortChunk, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"tags": []}, {"tags": ["a", "a"]}, {"hidden_dim": -1}, {"dropout": 1.0}], ids=str
-)
+@pytest.mark.parametrize("wrong", [{"tags": []}, {"tags": ["a", "a"]}, {"hidden_dim": -1}, {"dropout": 1.0}], ids=str)
 def test_wrong_heads(encoder: ShortChunk, wrong: dict) -> None:
     arguments = {"tags": ["a"], "column": "x", "multi_label": True, **wrong}
     with pytest.raises(UserError):

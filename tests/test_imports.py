@@ -62,7 +62,7 @@ def test_imports_follow_the_table(file: Path) -> None:
             assert rank(name[1]) < rank(family), f"{family} must not import {'.'.join(name)}"
         elif family in ("encoders", "augment", "catalogs", "methods") and parts[1:] != ("__init__",):
             of_own_parts = len(parts) > 2 or (len(name) > 2 and (PACKAGE / family / name[2]).is_dir())
-            assert of_own_parts or len(name) > 2 and name[2] in SHARED | METHOD_PARTS, f"sibling: {'.'.join(name)}"
+            assert of_own_parts or (len(name) > 2 and name[2] in SHARED | METHOD_PARTS), f"sibling: {'.'.join(name)}"
 
 
 #: methods/train.py and its parts are not methods; a method may use the watcher for collapse

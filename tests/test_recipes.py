@@ -122,9 +122,9 @@ def otherwise(recipe: dict, path: tuple, world: Path) -> dict:
     for key in path:
         paths = paths[key] if isinstance(paths, list) or key in paths else old
     swaps = {
-        "Folder": "Table", "Table": "Folder", "SimCLR": "Supervised", "Supervised": "SimCLR", "SampleCNN": "ShortChunk",
-        "ShortChunk": "SampleCNN", "PolarityInversion": "Delay", "linear": "mlp", "seconds": "tracks",
-        "bf16-mixed": "32-true", "genre": "tags", "tags": "genre",
+        "Folder": "Table", "Table": "Folder", "SimCLR": "Supervised", "Supervised": "SimCLR",
+        "SampleCNN": "ShortChunk", "ShortChunk": "SampleCNN", "PolarityInversion": "Delay",
+        "linear": "mlp", "seconds": "tracks", "bf16-mixed": "32-true", "genre": "tags", "tags": "genre",
     }  # fmt: skip
     if paths != old:
         node[last] = paths  # a path of the other folder

@@ -67,7 +67,7 @@ def _parser(verb: Callable) -> jsonargparse.ArgumentParser:
         parser.add_argument(positional, type=Path, nargs="+")
     elif positional:
         parser.add_argument(positional, type=Path if positional == "directory" else str)
-    skip = MADE | {positional} if positional else MADE
+    skip: set[str | int] = {*MADE, positional} if positional else {*MADE}
     if verb.__name__ == "quickstart":
         _add_own_folder(parser)
         skip = skip | {"catalog", "method"}

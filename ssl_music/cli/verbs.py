@@ -312,20 +312,20 @@ def tag(
 
     tagger = weights.load_tagger(checkpoint)
     heard = list(tag_files(files, tagger, hop_seconds=hop_seconds, device=device))
-    probabilities = [(path, found) for path, found in heard if not isinstance(found, AudioError)]
+    tagged = [(path, found) for path, found in heard if not isinstance(found, AudioError)]
     if format == "table":
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"file": str(path), "tags": "  ".join(f"{tagger.tags[i]} {row[i]:.2f}" for i in (-row).argsort()[:top])}
-            for path, row in probabilities
+            for path, row in tagged
         ]
     else:
         rows = [
             {"file": str(path), **{tag: round(float(p), 4) for tag, p in zip(tagger.tags, row, strict=True)}}
-            for path, row in probabilities
+            for path, row in tagged
         ]
     _print_rows(rows, format, out)
-    broken = [(path, found) for path, found in heard if isinstance(found, AudioError)]
-    for _, error in broken:
+    broken = [found for _, found in heard if isinstance(found, AudioError)]
+    for error in broken:
         print(f"not tagged: {error}", file=sys.stderr)
     return 1 if broken else 0
 

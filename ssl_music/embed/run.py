@@ -58,7 +58,14 @@ def embed(
     blocks = _blocks_of(catalog, encoder)
     with VectorsWriter(out, header=header) as writer:
         left = [(number, track) for number, track in enumerate(catalog.tracks) if track.id not in writer.done]
-        heard = _hear(encoder, encoder, [partial(blocks, *one) for one in left], hop_samples, batch_size, device)
+        heard = _hear(
+            encoder,
+            encoder,
+            [partial(blocks, *one) for one in left],
+            hop_samples=hop_samples,
+            batch_size=batch_size,
+            device=device,
+        )
         bar = tqdm(
             heard, total=len(catalog.tracks), initial=len(writer.done), unit="track", desc="embed",
             disable=None if progress else True,
@@ -91,7 +98,9 @@ def embed_file(
     """
     hop_samples = _hop(encoder, hop_seconds)
     source = partial(Stream, path, encoder.sample_rate, start_seconds=start_seconds, seconds=seconds)
-    (vectors, samples, error) = next(_hear(encoder, encoder, [source], hop_samples, batch_size, device))
+    (vectors, samples, error) = next(
+        _hear(encoder, encoder, [source], hop_samples=hop_samples, batch_size=batch_size, device=device)
+    )
     if error is not None:
         raise error
     starts = chunk_starts(samples, input_samples=encoder.input_samples, hop_samples=hop_samples)
@@ -116,7 +125,9 @@ def tag_files(
     encoder = tagger.encoder
     sources: list[Source] = [partial(Stream, path, encoder.sample_rate) for path in paths]
     hop_samples = _hop(encoder, hop_seconds)
-    heard = _hear(encoder, tagger.probabilities, sources, hop_samples, batch_size, device)
+    heard = _hear(
+        encoder, tagger.probabilities, sources, hop_samples=hop_samples, batch_size=batch_size, device=device
+    )
     bar = tqdm(heard, total=len(paths), unit="file", desc="tag", disable=None if progress else True)
     for path, (probabilities, _, error) in zip(paths, bar, strict=True):
         yield path, probabilities.mean(axis=0) if error is None else error
@@ -126,6 +137,7 @@ def _hear(
     encoder: Encoder,
     network: Callable[[Tensor], Tensor],
     sources: Sequence[Source],
+    *,
     hop_samples: int,
     batch_size: int,
     device: str,
