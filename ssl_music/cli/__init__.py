@@ -8,7 +8,9 @@ Exit codes: 0 done · 2 something to mend, said in one line · 130 interrupted w
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from ssl_music.errors import UserError
 
@@ -27,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # core (measured: a training step of 150 ms took 3,000). It is read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        return _dispatch(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _dispatch(arguments)
     except KeyboardInterrupt:
         print("\ninterrupted; what was finished is kept, run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
@@ -58,6 +62,17 @@ def _dispatch(arguments: list[str]) -> int:
     from ssl_music.cli import parse
 
     return parse.run(verbs.VERBS[name], rest)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """One line without the place in the code for what concerns the user; the rest as Python shows it."""
+    if category is DeprecationWarning:
+        return
+    told = issubclass(category, UserWarning) and "ssl_music" in filename
+    print(
+        f"ssl-music: warning: {message}" if told else f"{filename}:{lineno}: {category.__name__}: {message}",
+        file=sys.stderr,
+    )
 
 
 def _help(verbs: dict) -> str:
