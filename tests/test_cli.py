@@ -74,11 +74,11 @@ def test_mistakes_get_one_line_and_exit_2(
         ("batch_size", "batchsize", "unknown argument 'batchsize'; did you mean 'batch_size'?"),
         ("temperature", "temprature", "unknown argument of SimCLR 'temprature'; did you mean 'temperature'?"),
         ("SimCLR", "SimCRL", "in method: unknown class 'SimCRL'; did you mean 'SimCLR'?"),
-        ("ShortChunk,", "ShortChunck,", "method → encoder: unknown class 'ShortChunck'; did you mean 'ShortChunk'?"),
+        ("class_path: ShortChunk", "class_path: ShortChunck", "method → encoder: unknown class 'ShortChunck'; did you mean 'ShortChunk'?"),
         ("width:", "widht:", "in method → encoder: unknown argument of ShortChunk 'widht'; did you mean 'width'?"),
         ("path: Gain", "path: Gian", "in method → augment: unknown class 'Gian'; did you mean 'Gain'?"),
         ("low_snr_db", "low_sn_db", "in method → augment: unknown argument of Noise 'low_sn_db'"),
-        ("max_epochs", "max_epoch", "in trainer: unknown argument 'max_epoch'; did you mean 'max_epochs'?"),
+        ("max_steps", "max_step", "in trainer: unknown argument 'max_step'; did you mean 'max_steps'?"),
     ],
 )  # fmt: skip
 def test_misspelt_recipe_names_what_is_known(
@@ -111,8 +111,8 @@ def test_flags_override_the_recipe_and_a_pack_replaces_its_folder(
         ["--recipe", str(RECIPES / "clmr_small.yaml"), "--catalog.root", "pack", "--method.temperature", "0.7"],
     )
     assert isinstance(built["catalog"], Pack) and built["method"].temperature == 0.7
-    wanted = yaml.safe_load((RECIPES / "clmr_small.yaml").read_text())["trainer"]["max_epochs"]
-    assert built["trainer"]["max_epochs"] == wanted
+    wanted = yaml.safe_load((RECIPES / "clmr_small.yaml").read_text())["trainer"]["max_steps"]
+    assert built["trainer"]["max_steps"] == wanted
     assert built["config"]["method"]["init_args"]["temperature"] == 0.7
 
 

@@ -64,7 +64,14 @@ def _dispatch(arguments: list[str]) -> int:
     return parse.run(verbs.VERBS[name], rest)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
     """One line without the place in the code for what concerns the user; the rest as Python shows it."""
     if category is DeprecationWarning:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssl_music._files import replacing
+from ssl_music.cli.show import print_rows
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def search(
         }
         for number, hit in enumerate(hits, 1)
     ]
-    _print_rows(rows, format)
+    print_rows(rows, format)
 
 
 def _hits(
@@ -323,7 +323,7 @@ def tag(
             {"file": str(path), **{tag: round(float(p), 4) for tag, p in zip(tagger.tags, row, strict=True)}}
             for path, row in tagged
         ]
-    _print_rows(rows, format, out)
+    print_rows(rows, format, out)
     broken = [found for _, found in heard if isinstance(found, AudioError)]
     for error in broken:
         print(f"not tagged: {error}", file=sys.stderr)
@@ -363,7 +363,7 @@ def quickstart(
         catalog = Synthetic(out / "music", pieces=pieces, seed=seed)
     results = first_run.run(catalog, method, training=training, out=out, columns=columns, seed=seed, recipe=config)
     page = report.page(out)
-    _print_rows([dict(zip(results["table"][0], line, strict=True)) for line in results["table"][1:]], "table")
+    print_rows([dict(zip(results["table"][0], line, strict=True)) for line in results["table"][1:]], "table")
     print(
         "\n".join(["", *results["verdict"], "", f"page: {page}", "", "next, with your own music:", *results["next"]])
     )
@@ -380,30 +380,3 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "search": search,
     "tag": tag,
 }
-
-
-def _print_rows(rows: list[dict[str, Any]], format: str, out: Path | None = None) -> None:
-    """One table on the screen, or CSV, or JSON; into `out` where it is given."""
-    if out is not None:
-        with replacing(out) as temporary, temporary.open("w", newline="") as handle:
-            _write_rows(rows, format, handle)
-        print(f"{len(rows)} rows: {out}")
-    else:
-        _write_rows(rows, format, sys.stdout)
-
-
-def _write_rows(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
-    if not rows:
-        return
-    if format == "json":
-        json.dump(rows, handle, indent=1)
-        handle.write("\n")
-    elif format == "csv":
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        texts = [{key: str(value) for key, value in row.items()} for row in rows]
-        widths = {key: max(len(key), *(len(row[key]) for row in texts)) for key in rows[0]}
-        for row in [{key: key for key in widths}, *texts]:
-            handle.write("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip() + "\n")

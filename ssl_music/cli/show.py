@@ -1,0 +1,36 @@
+"""Rows of results, as people read them or as programs do."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ssl_music._files import replacing
+
+
+def print_rows(rows: list[dict[str, Any]], format: str, out: Path | None = None) -> None:
+    """One table on the screen, or CSV, or JSON; into `out` where it is given."""
+    if out is not None:
+        with replacing(out) as temporary, temporary.open("w", newline="") as handle:
+            _write_rows(rows, format, handle)
+        print(f"{len(rows)} rows: {out}")
+    else:
+        _write_rows(rows, format, sys.stdout)
+
+
+def _write_rows(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
+    if not rows:
+        return
+    if format == "json":
+        json.dump(rows, handle, indent=1)
+        handle.write("\n")
+    elif format == "csv":
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        texts = [{key: str(value) for key, value in row.items()} for row in rows]
+        widths = {key: max(len(key), *(len(row[key]) for row in texts)) for key in rows[0]}
+        for row in [{key: key for key in widths}, *texts]:
+            handle.write("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip() + "\n")
