@@ -1,17 +1,19 @@
 """What loading, augmenting and Lightning cost beside the training step itself.
 
-    python benchmarks/training.py        writes benchmarks/results/training.md
+    python benchmarks/training.py [THREADS]        writes benchmarks/results/training.md
 
 The step alone: both views of a batch that lies in memory, augmented beforehand → encoder → NT-Xent → backward →
 Adam, in a bare loop. The pipeline: `methods.train.train` as users run it, crops from a pack of half-minute tracks,
-the chain of recipes/clmr.yaml drawn anew for every view, metrics, collapse watch, progress. Both are timed in turns,
-so that a busy machine hurts both alike; medians over all steps of all rounds. The pipeline must keep 90 %.
+the chain of recipes/clmr.yaml drawn anew for every view, metrics, collapse watch. They take turns step by step, so
+that a busy machine hurts both alike, and each step of the pipeline is divided by its neighbour alone; the median of
+these shares is what the pipeline keeps. It must keep 90 %. One thread for torch, unless told otherwise: with more
+threads than idle cores, the many short operations of an augmentation wait for each other.
 """
 
-import argparse
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,7 +39,7 @@ RESULTS = Path(__file__).parent / "results" / "training.md"
 
 
 class Case(NamedTuple):
-    """One training: what it trains, and how many steps a turn of it takes."""
+    """One training: what it trains, and how many steps are timed."""
 
     name: str
     encoder: Callable[[], Encoder]
@@ -47,9 +49,9 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("SampleCNN as published, float32", SampleCNN, 16, "32-true", 2),
-    Case("SampleCNN as published, bf16 autocast", SampleCNN, 16, "bf16-mixed", 4),
-    Case("ShortChunk(width=16), float32", lambda: ShortChunk(width=16), 48, "32-true", 12),
+    Case("SampleCNN as published, float32", SampleCNN, 16, "32-true", 9),
+    Case("SampleCNN as published, bf16 autocast", SampleCNN, 16, "bf16-mixed", 15),
+    Case("ShortChunk(width=16), float32", lambda: ShortChunk(width=16), 48, "32-true", 40),
 ]
 
 
@@ -66,17 +68,28 @@ class Listed(Catalog):
         return self._tracks
 
 
-class Clock(Callback):
-    """Seconds between the ends of batches, without the first: it waits for the loader to begin."""
+class Turns(Callback):
+    """After each step of a training one step alone: seconds of both, beside each other in time.
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    The loader begins a batch when one is taken from it, so that loading falls into the pipeline's turn.
+    """
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        self.step = step
+        self.pipeline: list[float] = []
+        self.alone: list[float] = []
+        self._begun: float | None = None  # of the first batch the loader itself begins
 
     def on_train_batch_end(self, *_: object) -> None:
-        self.ends.append(time.perf_counter())
+        ended = time.perf_counter()
+        if self._begun is not None:
+            self.pipeline.append(ended - self._begun)
+        self.alone.append(timed(self.step))
+        self._begun = time.perf_counter()
 
-    def seconds(self) -> list[float]:
-        return np.diff(self.ends).tolist()
+    def pairs(self) -> list[tuple[float, float]]:
+        """(alone, pipeline) of neighbouring steps."""
+        return list(zip(self.alone[1:], self.pipeline, strict=True))
 
 
 def noise_pack(folder: Path, rate: int) -> pack.Pack:
@@ -102,30 +115,23 @@ def clmr(encoder: Encoder) -> SimCLR:
     return SimCLR(encoder, chain)
 
 
-def steps_alone(method: SimCLR, clips: Clips, case: Case) -> list[float]:
-    """Seconds of each step on a batch in memory, of which the first is left out."""
+def step_alone(method: SimCLR, clips: Clips, case: Case) -> Callable[[], None]:
+    """One training step on a batch in memory, without augmentation, without Lightning."""
     bare = SimCLR(method.encoder)
     optimizer = bare.configure_optimizers()
-    ends = []
-    for _ in range(case.steps + 1):
+
+    def step() -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=case.precision == "bf16-mixed"):
             loss = bare.losses(clips)["loss"]
         loss.backward()
         optimizer.step()
-        ends.append(time.perf_counter())
-    return np.diff(ends).tolist()
+
+    return step
 
 
-def steps_of_pipeline(method: SimCLR, packed: pack.Pack, case: Case, out: Path) -> list[float]:
-    """Seconds of each step of a whole training, of which the first is left out."""
-    clock = Clock()
-    options = {
-        "accelerator": "cpu",
-        "max_steps": case.steps + 1,
-        "precision": case.precision,
-        "callbacks": [clock],
-    }
+def in_turns(method: SimCLR, packed: pack.Pack, case: Case, turns: Turns, out: Path) -> None:
+    """A whole training, as users run it, with a step alone after each of its own."""
     train(
         method,
         packed,
@@ -134,12 +140,16 @@ def steps_of_pipeline(method: SimCLR, packed: pack.Pack, case: Case, out: Path) 
         valid_split=None,
         epoch_of="seconds",
         save=checkpoint.save,
-        trainer_options=options,
+        trainer_options={
+            "accelerator": "cpu",
+            "max_steps": case.steps + 1,
+            "precision": case.precision,
+            "callbacks": [turns],
+        },
     )
-    return clock.seconds()
 
 
-def measure(case: Case, packed: pack.Pack, rounds: int, folder: Path) -> str:
+def measure(case: Case, packed: pack.Pack, folder: Path) -> str:
     """A row of the table."""
     torch.manual_seed(0)
     method = clmr(case.encoder())
@@ -149,19 +159,18 @@ def measure(case: Case, packed: pack.Pack, rounds: int, folder: Path) -> str:
     clips = loader.batch(0, 0).float()
     views = torch.cat([clips.view(0), clips.view(1)])
     resident = Clips(torch.stack(method.augmented(views).chunk(2)), clips.rows)
-    found: dict[str, list[float]] = {"alone": [], "pipeline": [], "load": [], "augment": []}
-    for turn in range(rounds):
-        found["alone"] += steps_alone(method, resident, case)
-        found["pipeline"] += steps_of_pipeline(method, packed, case, folder / f"{case.name}-{turn}")
-        found["load"].append(timed(lambda turn=turn: loader.batch(turn, 1).float()))
-        found["augment"].append(timed(lambda: method.augmented(views)))
-    of_clip = {name: statistics.median(values) / (2 * case.batch_size) for name, values in found.items()}
-    share = of_clip["alone"] / of_clip["pipeline"]
+    turns = Turns(step_alone(method, resident, case))
+    in_turns(method, packed, case, turns, folder / case.name)
+    clips_a_step = 2 * case.batch_size
+    alone, pipeline = (statistics.median(seconds) / clips_a_step for seconds in zip(*turns.pairs(), strict=True))
+    low, share, high = np.quantile([own / whole for own, whole in turns.pairs()], [0.25, 0.5, 0.75])
+    load = statistics.median(timed(lambda: loader.batch(0, 1).float()) for _ in range(9)) / clips_a_step
+    augment = statistics.median(timed(lambda: method.augmented(views)) for _ in range(9)) / clips_a_step
     print(f"{case.name}: {share:.1%}", flush=True)
-    rates = " | ".join(f"{1 / of_clip[name]:.2f}" for name in ("alone", "pipeline"))
-    parts = " | ".join(f"{1e3 * of_clip[name]:.2f}" for name in ("load", "augment", "alone"))
+    rates = f"{1 / alone:.2f} | {1 / pipeline:.2f} | **{share:.1%}** ({low:.1%} … {high:.1%})"
     verdict = "yes" if share >= MUST_KEEP else "**no**"
-    return f"| {case.name} | {case.batch_size} | {rates} | **{share:.1%}** | {verdict} | {parts} |"
+    parts = " | ".join(f"{1e3 * seconds:.2f}" for seconds in (load, augment, alone))
+    return f"| {case.name} | {case.batch_size} | {rates} | {verdict} | {parts} |"
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -171,14 +180,12 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
     with tempfile.TemporaryDirectory() as folder:
         packs = {rate: noise_pack(Path(folder), rate) for rate in (16_000, 22_050)}
-        table = [measure(case, packs[case.encoder().sample_rate], rounds, Path(folder)) for case in CASES]
+        table = [measure(case, packs[case.encoder().sample_rate], Path(folder)) for case in CASES]
     machine = (
-        f"{os.cpu_count()} cores ({platform.machine()}), {torch.get_num_threads()} threads for torch; "
+        f"{os.cpu_count()} cores ({platform.machine()}), threads for torch: {torch.get_num_threads()}; "
         f"torch {torch.__version__}, Lightning {lightning_version}, Python {platform.python_version()}"
     )
     head = ["training", "pairs a batch", "step alone, clips/s", "pipeline, clips/s", "kept", f"≥ {MUST_KEEP:.0%}"]
@@ -186,7 +193,7 @@ def main() -> None:
     text = f"""# Training step: alone, and with loading and augmenting
 
 {machine}. SimCLR with the chain of recipes/clmr.yaml, two crops of 59,049 samples for each of the pairs of a batch; a
-clip is one view. Medians over the steps of {rounds} rounds in turns.
+clip is one view. Medians over steps in turns; of the share also the quartiles.
 
 | {" | ".join(head)} |
 |---|---:|---:|---:|---:|---|---:|---:|---:|

@@ -64,7 +64,7 @@ def _dispatch(arguments: list[str]) -> int:
     return parse.run(verbs.VERBS[name], rest)
 
 
-def _show_warning(
+def _show_warning(  # noqa: PLR0917  # as the warnings module calls it
     message: Warning | str,
     category: type[Warning],
     filename: str,

@@ -117,7 +117,7 @@ def _artist(rng: np.random.Generator, home: Genre, name: str, split: str) -> Art
         reverb_seconds=float(rng.uniform(0.2, 2.2)),
         reverb_level=float(rng.uniform(0, 0.4) ** 1.5),
         drive=float(rng.uniform(0.3, 2)),
-        hiss_db=float(rng.uniform(-75, -50)),
+        hiss_db=float(rng.uniform(-75, -46)),
         looseness_seconds=float(rng.uniform(0, 0.010)),
     )
 

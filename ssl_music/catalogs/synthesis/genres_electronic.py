@@ -42,7 +42,7 @@ TECHNO = Genre(
     lead=("x..x..x...x..x..", "x.xx.x.xx.x.xx.x", "..x..x..x..x..x."),
     drums={
         "kick": ("X...X...X...X...",),
-        "hat": ("..x...x...x...x.", "ooxoooxoooxoooxo", "x.x.x.x.x.x.x.x."),
+        "hat": ("ooxoooxoooxoooxo", "xoxoxoxoxoxoxoxo"),
         "open": ("..x...x...x...x.", "................"),
         "clap": ("....x.......x...", "................"),
         "rim": ("...x..x....x..?.", "?..x....x.?..x..", ".......x......x."),

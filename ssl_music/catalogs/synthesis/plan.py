@@ -13,7 +13,7 @@ from ssl_music.catalogs.synthesis.names import title
 
 Choice = TypeVar("Choice")
 #: chance that an artist leaves its first habit for another pattern
-WHIM = 0.3
+WHIM = 0.2
 
 
 @dataclass(frozen=True)

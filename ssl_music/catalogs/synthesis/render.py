@@ -15,7 +15,7 @@ from ssl_music.catalogs.synthesis.theory import frequency_hz
 ROLES = ("lead", "comp", "bass", "drums")
 #: root mean square of each role before the artist's own levels
 ROLE_RMS = {"lead": 0.10, "comp": 0.10, "bass": 0.11, "drums": 0.16}
-LOUDNESS_DB = (-14.0, -1.0)
+LOUDNESS_DB = (-20.0, -1.0)
 FADE_SECONDS = 0.02
 
 
