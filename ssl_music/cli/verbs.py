@@ -23,9 +23,9 @@ def check(directory: Path) -> int:
     Args:
         directory: what `ssl-music pack` or `ssl-music embed` wrote.
     """
-    from ssl_music._ledger import Ledger
+    from ssl_music.pack import verify
 
-    problems = Ledger(directory).verify()
+    problems = verify(directory)
     for problem in problems:
         print(problem)
     print(f"{directory}: {len(problems)} problems" if problems else f"{directory}: every checksum is right")
@@ -93,6 +93,7 @@ def pretrain(
     from ssl_music import checkpoint
     from ssl_music.methods.train import train
 
+    _tell_duplicates(catalog)
     if init_from is not None:
         checkpoint.fill_encoder(method.encoder, init_from)
     weights = train(
@@ -112,6 +113,19 @@ def pretrain(
         recipe=config,
     )
     print(f"weights: {weights}")
+
+
+def _tell_duplicates(catalog: Catalog) -> None:
+    """Says which files of a catalog hold the same bytes; a pack has told of its duplicates when it was made."""
+    from ssl_music.catalogs import file_duplicates
+    from ssl_music.pack import Pack
+
+    same = [] if isinstance(catalog, Pack) else file_duplicates(catalog.tracks)
+    for group in same[:5]:
+        leak = " and stand in several splits" if len({track.split for track in group}) > 1 else ""
+        print(f"the same audio{leak}: {', '.join(repr(track.id) for track in group)}", file=sys.stderr)
+    if len(same) > 5:
+        print(f"… and {len(same) - 5} more groups of files with the same audio", file=sys.stderr)
 
 
 def embed(
@@ -135,6 +149,7 @@ def embed(
     from ssl_music import checkpoint as weights
     from ssl_music.embed import embed as run
 
+    _tell_duplicates(catalog)
     vectors = run(
         catalog,
         weights.load_encoder(checkpoint),

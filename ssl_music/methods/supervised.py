@@ -1,5 +1,6 @@
 """Supervised: an encoder and a head learn the tags of one label column."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -8,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssl_music.augment import Augmentation
-from ssl_music.catalogs import Catalog, Track
+from ssl_music.catalogs import Catalog, Track, missing_positives
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
-from ssl_music.errors import UserError
+from ssl_music.errors import UserError, unknown_name
 from ssl_music.methods.base import Method
 from ssl_music.tagger import Tagger
 
@@ -21,7 +22,8 @@ class Supervised(Method):
 
     A column where a track may have several tags is learnt with binary cross-entropy, each tag for itself; one where
     it has one tag with cross-entropy over the tags: the catalog says which. `column` may be left out where the
-    catalog has only one. Tracks without a tag in the column take no part.
+    catalog has only one. `tags` names those to learn, by default all of the column. Tracks without any of them take
+    no part. A tag without a track that is trained on is an error; one that another split lacks is named in a warning.
 
     A frozen encoder stays in evaluation mode: neither its weights nor the statistics of its batch norms move.
 
@@ -44,6 +46,7 @@ class Supervised(Method):
         column: str | None = None,
         augment: Sequence[Augmentation] = (),
         *,
+        tags: Sequence[str] | None = None,
         frozen: bool = False,
         hidden_dim: int = 0,
         dropout: float = 0.0,
@@ -52,6 +55,7 @@ class Supervised(Method):
     ) -> None:
         super().__init__(encoder, augment=augment, learning_rate=learning_rate, weight_decay=weight_decay)
         self.column = column
+        self.tags = tags
         self.frozen = frozen
         self.hidden_dim = hidden_dim
         self.dropout = dropout
@@ -61,22 +65,39 @@ class Supervised(Method):
         self.train()
 
     def examples(self, catalog: Catalog, tracks: Sequence[Track]) -> tuple[list[Track], np.ndarray | None]:
-        labelled = catalog.labelled(tracks, self.column)
-        if not labelled:
-            column = catalog.column(self.column)
+        column, chosen = catalog.column(self.column), self._chosen(catalog)
+        targets = catalog.targets(tracks, column)[:, [catalog.tags(column).index(tag) for tag in chosen]]
+        rows = np.flatnonzero(targets.any(axis=1))
+        if not len(rows):
             raise UserError(f"none of {len(tracks)} tracks has a tag in the column {column!r}; nothing to learn from")
-        return labelled, catalog.targets(labelled, self.column)
+        return [tracks[int(row)] for row in rows], targets[rows]
+
+    def _chosen(self, catalog: Catalog) -> list[str]:
+        """The tags to learn, in the order of the head."""
+        column = catalog.column(self.column)
+        known = catalog.tags(column)
+        for tag in self.tags or ():
+            if tag not in known:
+                raise unknown_name(f"tag of the column {column!r}", tag, known)
+        return known if self.tags is None else [tag for tag in known if tag in self.tags]
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
         column = catalog.column(self.column)
-        tags = catalog.tags(column)
-        positives = catalog.targets(tracks, column).sum(axis=0)
-        never = [tag for tag, count in zip(tags, positives, strict=True) if count == 0]
+        tags = self._chosen(catalog)
+        held = {tag for track in tracks for tag in track.labels.get(column, ())}
+        never = [tag for tag in tags if tag not in held]
         if never:
             raise UserError(
                 f"no track that is trained on has {', '.join(map(repr, never))} (column {column!r}), and a tag "
-                "without an example cannot be learnt; drop the tag, or make the split anew"
+                "without an example cannot be learnt; name the others as the method's tags, or make the split anew"
             )
+        for split, missing in missing_positives(catalog, column).items():
+            if lacking := [tag for tag in missing if tag in tags]:
+                warnings.warn(
+                    f"column {column!r}: no track of the split {split!r} has {', '.join(map(repr, lacking))}: "
+                    "it cannot be judged there",
+                    stacklevel=2,
+                )
         if len(tags) < 2 and not catalog.columns[column]:
             raise UserError(f"the column {column!r} has the one tag {tags[0]!r}; there is nothing to tell apart")
         self.tagger = Tagger(

@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
+from threadpoolctl import threadpool_limits
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 
 #: as scikit-learn's stopping rule: the largest element of the gradient; the objective is convex
 GRADIENT_TOLERANCE = 1e-5
 STEPS = 2000
+#: N · D · K from which BLAS threads are used: below, they cost more than they save, and ten times as much as soon as
+#: another program wants a core, for they spin while they wait for each other
+WORTH_THREADS = 50_000_000
 
 #: of CLMR's probe (Spijkervet & Burgoyne 2021): Adam 1e-3, batch 256, at most 200 epochs, early stop after 10
 LEARNING_RATE = 1e-3
@@ -61,7 +65,8 @@ def linear_path(
     flat = np.zeros(shape[0] * shape[1])
     options = {"maxiter": STEPS, "maxfun": 2 * STEPS, "gtol": GRADIENT_TOLERANCE, "ftol": 64 * np.finfo(float).eps}
     for l2 in l2_strengths:
-        found = minimize(objective, flat, args=(l2,), jac=True, method="L-BFGS-B", options=options)
+        with threadpool_limits(1 if inputs.size * shape[1] < WORTH_THREADS else None, "blas"):
+            found = minimize(objective, flat, args=(l2,), jac=True, method="L-BFGS-B", options=options)
         if found.status == 1:
             warnings.warn(f"the linear probe at L2 {l2:g} has not converged in {STEPS} steps", stacklevel=2)
         flat = found.x
