@@ -149,10 +149,11 @@ def embed(
     from ssl_music import checkpoint as weights
     from ssl_music.embed import embed as run
 
+    encoder = weights.load_encoder(checkpoint)
     _tell_duplicates(catalog)
     vectors = run(
         catalog,
-        weights.load_encoder(checkpoint),
+        encoder,
         out,
         hop_seconds=hop_seconds,
         batch_size=batch_size,
