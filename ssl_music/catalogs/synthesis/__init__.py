@@ -11,4 +11,4 @@ Everything is a pure function of (seed, index, seconds). `MUSIC_VERSION` is rais
 the same seed sound different, so that a folder rendered before is not taken for one rendered now.
 """
 
-MUSIC_VERSION = 1
+MUSIC_VERSION = 2

@@ -20,7 +20,12 @@ ARTISTS_PER_GENRE = 8
 SPLIT_OF_RANK = ("train", "test", "valid", "train", "train", "test", "train", "train")
 #: chance that an artist takes an instrument that its genre does not usually have
 UNUSUAL = 0.1
+#: chance that an artist plays a second genre
 SECOND_GENRE = 0.3
+#: habits of an artist: the first choose songs and patterns, the last four instruments
+HABITS = 24
+#: a multiple of the length of every list that a habit chooses from
+MANY = 60
 
 
 @dataclass(frozen=True)
@@ -88,25 +93,38 @@ def _heard(cast: tuple[Artist, ...], split: str) -> set[str]:
 
 
 def _draw(rng: np.random.Generator) -> tuple[Artist, ...]:
+    habits = {
+        (home, split): _habits(rng, SPLIT_OF_RANK.count(split))
+        for home in GENRES
+        for split in sorted(set(SPLIT_OF_RANK))
+    }
     cast = []
     for number, name in enumerate(artist_names(rng, ARTISTS_PER_GENRE * len(GENRES))):
         turn, home = divmod(number, len(GENRES))
         # the ranks of one turn run through all splits, so that even a small catalog has every split
-        rank = (turn + home) % ARTISTS_PER_GENRE
-        cast.append(_artist(rng, list(GENRES.values())[home], name, SPLIT_OF_RANK[rank]))
+        split = SPLIT_OF_RANK[(turn + home) % ARTISTS_PER_GENRE]
+        genre = list(GENRES.values())[home]
+        cast.append(_artist(rng, genre, name, split, habits[genre.name, split].pop()))
     return tuple(cast)
 
 
-def _artist(rng: np.random.Generator, home: Genre, name: str, split: str) -> Artist:
-    bands = {home.name: _band(rng, home)}
+def _habits(rng: np.random.Generator, count: int) -> list[tuple[int, ...]]:
+    """Habits of the artists of one genre and split: each has others, as far as the choices reach, so that training
+    meets every usual instrument and pattern of the genre; otherwise it is luck what can be learned."""
+    turns = rng.permuted(np.tile(np.arange(count)[:, None], (1, HABITS)), axis=0)
+    return [tuple(int(value) for value in row) for row in turns + rng.integers(0, MANY, HABITS)]
+
+
+def _artist(rng: np.random.Generator, home: Genre, name: str, split: str, habit: tuple[int, ...]) -> Artist:
+    bands = {home.name: _band(rng, home, habit)}
     if rng.random() < SECOND_GENRE:
         second = str(rng.choice([name for name in GENRES if name != home.name]))
-        bands[second] = _band(rng, GENRES[second])
+        bands[second] = _band(rng, GENRES[second], habit)
     return Artist(
         name=name,
         split=split,
         bands=bands,
-        habit=tuple(int(value) for value in rng.integers(0, 60, 24)),
+        habit=habit,
         colour=float(rng.uniform(-1, 1)),
         tempo_lean=float(rng.uniform(-0.8, 0.8)),
         levels_db={role: float(rng.uniform(-2.5, 2.5)) for role in ("lead", "comp", "bass", "drums")},
@@ -122,13 +140,14 @@ def _artist(rng: np.random.Generator, home: Genre, name: str, split: str) -> Art
     )
 
 
-def _band(rng: np.random.Generator, genre: Genre) -> Band:
-    comp = _instrument(rng, genre.comps, COMPS)
-    lead = _instrument(rng, genre.leads, LEADS)
+def _band(rng: np.random.Generator, genre: Genre, habit: tuple[int, ...]) -> Band:
+    comp = _instrument(rng, genre.comps, COMPS, habit[-1])
+    lead = _instrument(rng, genre.leads, LEADS, habit[-2])
     if lead == comp:
         lead = str(rng.choice([other for other in (*genre.leads, *LEADS) if other != comp]))
-    return Band(lead, comp, _instrument(rng, genre.basses, BASSES), _instrument(rng, genre.kits, KITS))
+    bass = _instrument(rng, genre.basses, BASSES, habit[-3])
+    return Band(lead, comp, bass, _instrument(rng, genre.kits, KITS, habit[-4]))
 
 
-def _instrument(rng: np.random.Generator, usual: tuple[str, ...], every: tuple[str, ...]) -> str:
-    return str(rng.choice(every if rng.random() < UNUSUAL else usual))
+def _instrument(rng: np.random.Generator, usual: tuple[str, ...], every: tuple[str, ...], habit: int) -> str:
+    return str(rng.choice(every)) if rng.random() < UNUSUAL else usual[habit % len(usual)]
