@@ -351,7 +351,7 @@ def quickstart(
     method: Method,
     training: dict[str, Any],
     out: Path = Path("runs/quickstart"),
-    pieces: int = 240,
+    pieces: int = 400,
     columns: list[str] | None = None,
     seed: int = 42,
     *,
