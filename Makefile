@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRA ?= cpu
+# threads that sleep while they wait for each other: otherwise a second busy program makes torch 20 times slower
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: quickstart test check bench install clean
 

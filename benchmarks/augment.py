@@ -5,7 +5,7 @@
 Peer: the same effects with the same chances and ranges, one clip at a time in numpy and scipy.signal (`butter` and
 `sosfilt`, `fftconvolve`, slices), float32 throughout. Floor: one rfft and irfft of every clip at the size that the
 chain chooses. Everything runs in turn in every round, so a busy machine hits all alike; the processor's time, not
-the clock's; medians over the rounds, and the median of the rounds' ratios. Writes augment.md beside this file.
+the clock's; medians over the rounds, and the median of the rounds' ratios. Writes results/augment.md.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
         f"Clips of {SAMPLES:,} samples at {RATE} Hz, {arguments.clips} a batch, {arguments.rounds} rounds, one core"
     )
     print(f"{heading}\n\n{table}")
-    Path(__file__).with_suffix(".md").write_text(
+    (Path(__file__).parent / "results" / "augment.md").write_text(
         f"# Augmentation\n\n{heading}; `benchmarks/augment.py`.\n\n{table}\n"
     )
 

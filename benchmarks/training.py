@@ -48,10 +48,20 @@ class Case(NamedTuple):
     steps: int
 
 
+SMALL = {
+    "width": 16,
+    "depth": 6,
+    "bands": 64,
+    "sample_rate": 22050,
+    "input_samples": 32768,
+    "n_fft": 1024,
+    "hop": 512,
+}
 CASES = [
     Case("SampleCNN as published, float32", SampleCNN, 16, "32-true", 9),
     Case("SampleCNN as published, bf16 autocast", SampleCNN, 16, "bf16-mixed", 15),
     Case("ShortChunk(width=16), float32", lambda: ShortChunk(width=16), 48, "32-true", 40),
+    Case("ShortChunk of recipes/clmr_small.yaml, bf16 autocast", lambda: ShortChunk(**SMALL), 48, "bf16-mixed", 60),
 ]
 
 
@@ -192,8 +202,9 @@ def main() -> None:
     head += [f"{part}, ms a clip" for part in ("loading", "augmenting", "step")]
     text = f"""# Training step: alone, and with loading and augmenting
 
-{machine}. SimCLR with the chain of recipes/clmr.yaml, two crops of 59,049 samples for each of the pairs of a batch; a
-clip is one view. Medians over steps in turns; of the share also the quartiles.
+{machine}.
+SimCLR with the chain of recipes/clmr.yaml, two crops of the encoder's length for each of the pairs of a batch; a clip
+is one view. Medians over steps in turns; of the share also the quartiles.
 
 | {" | ".join(head)} |
 |---|---:|---:|---:|---:|---|---:|---:|---:|
