@@ -25,7 +25,7 @@ from ssl_music.catalogs import Catalog, Folder
 from ssl_music.embed import embed
 from ssl_music.encoders import Encoder, SampleCNN, ShortChunk
 
-SECONDS, TRACKS, BATCH, MUST_REACH = 30, 32, 16, 0.95
+SECONDS, TRACKS, BATCH, MUST_REACH = 30, 12, 16, 0.95
 RESULTS = Path(__file__).parent / "results" / "embedding.md"
 ENCODERS = [("SampleCNN as published", SampleCNN), ("ShortChunk as published", ShortChunk)]
 

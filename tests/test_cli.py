@@ -15,6 +15,7 @@ from ssl_music import audio, cli
 from ssl_music.cli import verbs
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+WEIGHTS = str(Path(__file__).parent.parent / "checkpoints" / "clmr_small_synthetic.safetensors")
 
 
 @pytest.fixture
@@ -161,3 +162,22 @@ def test_ctrl_c_exits_130_without_a_stack_trace(tmp_path: Path) -> None:
     assert cli.main(["pack", "--catalog.root", str(tmp_path / "music"), "--out", str(tmp_path / "pack"),
                      "--sample_rate", "8000"]) == 0  # fmt: skip
     assert cli.main(["check", str(tmp_path / "pack")]) == 0
+
+
+def test_names_that_are_no_utf_8_are_printed(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\n.wav")
+    try:
+        audio.write(tmp_path / "music" / name, np.full(8000, 0.1, np.float32), 8000)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    (tmp_path / "music" / "broken.wav").write_text("no audio")
+    command = [sys.executable, "-m", "ssl_music.cli"]
+    for words in (
+        ["pack", "--catalog.root", "music", "--out", "pack", "--sample_rate", "22050"],
+        ["embed", "--catalog.root", "pack", "--out", "vectors", "--checkpoint", WEIGHTS],
+        ["index", "--vectors", "vectors"],
+        ["search", b"music/" + os.fsencode(name), "--index", "vectors/index", "--checkpoint", WEIGHTS],
+    ):
+        done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert b"caf\xe9\\n" in done.stdout

@@ -6,6 +6,7 @@
 Exit codes: 0 done · 2 something to mend, said in one line · 130 interrupted with Ctrl-C.
 """
 
+import io
 import os
 import sys
 import warnings
@@ -28,6 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait for each other make torch 20 times slower as soon as another program wants a
     # core (measured: a training step of 150 ms took 3,000). It is read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="surrogateescape"
+            )  # names on disk need not be UTF-8; they are shown as they are
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

@@ -23,14 +23,15 @@ def _write_rows(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
     if not rows:
         return
     if format == "json":
-        json.dump(rows, handle, indent=1)
+        json.dump(rows, handle, indent=1, ensure_ascii=False)
         handle.write("\n")
     elif format == "csv":
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     else:
-        texts = [{key: str(value) for key, value in row.items()} for row in rows]
+        # a file name may hold a line break, a line of a table may not
+        texts = [{key: str(value).replace("\n", "\\n") for key, value in row.items()} for row in rows]
         widths = {key: max(len(key), *(len(row[key]) for row in texts)) for key in rows[0]}
         for row in [{key: key for key in widths}, *texts]:
             handle.write("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip() + "\n")
