@@ -69,11 +69,11 @@ def run(
             for name, encoder in encoders.items()
         }
     with _step("probe", seconds):
-        probed, unprobed = _probe_columns(vectors, list(packed.columns) if columns is None else columns, seed)
+        probed, unprobed = _probe_columns(vectors, list(catalog.columns) if columns is None else columns, seed)
     with _step("index and search", seconds):
         built = {name: index.build(own, out / "index" / own.root.name) for name, own in vectors.items()}
-        column = next(iter(probed), None)
-        search = _search_scores(built, column, seed) if column else {}
+        scored = (_search_scores(built, column, seed) for column in probed)
+        search = next(filter(None, scored), {})
         neighbours = _neighbours(built[PRETRAINED], seed)
     results = {
         "catalog": {

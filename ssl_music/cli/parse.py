@@ -146,8 +146,8 @@ def _quickstart_arguments(verb: Callable, words: list[str]) -> dict[str, Any]:
     training = arguments(
         verbs.pretrain, ["--recipe", "clmr_small", "--seed", str(values["seed"])], without=("catalog",)
     )
-    # what is trained, and on what: other columns to probe do not make another training
-    values["config"] = {**training.pop("config"), "catalog": values["config"]["catalog"]}
+    # what is trained; on what, its fingerprint says, and other columns to probe do not make another training
+    values["config"] = {name: value for name, value in training.pop("config").items() if name != "catalog"}
     return {
         **values,
         "catalog": Folder(**folder) if folder["root"] is not None else None,

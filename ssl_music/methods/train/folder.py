@@ -24,8 +24,12 @@ from ssl_music._files import replacing
 from ssl_music.errors import UserError
 
 PACKAGES = ("ssl-music", "torch", "pytorch-lightning", "numpy")
-#: options of the trainer that change what is shown and not what is learnt
-SHOWN_ONLY = re.compile(r"(recipe|settings)\.trainer\.(logger|enable_progress_bar|enable_model_summary|profiler)\b")
+#: what a run may differ in and still go on: options of the trainer that change what is shown and not what is learnt,
+#: and the place of a catalog, whose content has a fingerprint among the facts
+MAY_DIFFER = re.compile(
+    r"(recipe|settings)\.trainer\.(logger|enable_progress_bar|enable_model_summary|profiler)\b"
+    r"|recipe\.catalog\.init_args\b"
+)
 
 
 class RunFolder:
@@ -83,7 +87,7 @@ class RunFolder:
         ours, theirs = self.facts, {name: self.run.get(name) for name in self.facts}
         if ours.get("recipe") and theirs.get("recipe"):
             ours, theirs = ({name: value for name, value in f.items() if name != "settings"} for f in (ours, theirs))
-        differing = [line for line in differences(theirs, ours) if not SHOWN_ONLY.match(line)]
+        differing = [line for line in differences(theirs, ours) if not MAY_DIFFER.match(line)]
         if differing:
             shown = "; ".join(differing[:5]) + ("; …" if len(differing) > 5 else "")
             raise UserError(
