@@ -27,6 +27,14 @@ TRAININGS = {
         {"checkpoint_every_steps": 1, "valid_split": None, "trainer": {"max_epochs": -1, "max_steps": 7}},
         [["batch", 0, 3], ["epoch", 1, 0], ["batch", 1, 1]],
     ),
+    "max_steps and validation": (
+        {"trainer": {"max_steps": 7}},
+        [["batch", 0, 3], ["valid", 0, 0], ["epoch", 1, 0], ["batch", 1, 0], ["batch", 1, 1]],
+    ),
+    "max_steps, validation, every step": (
+        {"checkpoint_every_steps": 1, "trainer": {"max_epochs": -1, "max_steps": 11}},
+        [["batch", 0, 1], ["epoch", 1, 0], ["batch", 1, 1], ["valid", 1, 0], ["epoch", 2, 0], ["batch", 2, 0]],
+    ),
     "accumulation": (
         {"checkpoint_every_steps": 1, "batch_size": 3, "trainer": {"accumulate_grad_batches": 4}},
         [["batch", 0, 2], ["batch", 0, 4], ["batch", 0, 5], ["valid", 0, 0], ["batch", 1, 4]],

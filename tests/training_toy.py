@@ -106,7 +106,9 @@ def tiny_training(
     **settings: Any,
 ) -> Path:
     """Two epochs of four batches, unless told otherwise."""
-    options = {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1, **(trainer or {})}
+    options = {"accelerator": "cpu", "log_every_n_steps": 1, **(trainer or {})}
+    if "max_steps" not in options:
+        options.setdefault("max_epochs", 2)
     return train(
         tiny_method(kind, norm=norm, augment=augment),
         Tones(),

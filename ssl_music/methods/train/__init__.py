@@ -122,7 +122,7 @@ def train(
     )
     options = dict(trainer_options) if valid_split is not None else {**trainer_options, "limit_val_batches": 0}
     if options.get("enable_progress_bar") in (None, True):
-        callbacks.append(Bar(clips_per_batch=batch_size * method.views))
+        callbacks.append(Bar(clips_per_batch=batch_size * method.views, max_steps=trainer_options.get("max_steps")))
     trainer = build_trainer(options, out=folder.out, callbacks=callbacks, loggers=[MetricsFile(folder.metrics)])
     if loader.dropped:
         _say(f"{loader.dropped} of {len(batches.train_rows)} tracks are shorter than a clip: left out (short: drop)")

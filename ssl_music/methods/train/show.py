@@ -23,8 +23,9 @@ class Bar(ProgressBar):
     `clips_per_batch` is what one batch of one device sends through the encoder.
     """
 
-    def __init__(self, *, clips_per_batch: int) -> None:
+    def __init__(self, *, clips_per_batch: int, max_steps: int | None = None) -> None:
         super().__init__()
+        self.max_steps = max_steps if max_steps not in (None, -1) else math.inf
         self.clips_per_batch = clips_per_batch
         self._wanted = True
         self._bar: tqdm | None = None
@@ -37,7 +38,7 @@ class Bar(ProgressBar):
         self._wanted = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        steps = trainer.estimated_stepping_batches
+        steps = min(trainer.estimated_stepping_batches, self.max_steps)
         self._began = time.monotonic(), trainer.global_step
         self._bar = tqdm(
             total=int(steps) if math.isfinite(steps) else None,

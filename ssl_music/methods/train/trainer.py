@@ -47,6 +47,9 @@ def build_trainer(
     check_options(options)
     chosen = {**DEFAULTS, **options}
     theirs = {name: chosen.pop(name, None) for name in ("logger", "callbacks")}
+    if chosen.get("max_steps") not in (None, -1):
+        callbacks = [*callbacks, StopAt(chosen.pop("max_steps"))]
+        chosen.setdefault("max_epochs", -1)
     plugins = _as_list(chosen.pop("plugins", None))
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins.append(WholeFiles())
@@ -58,6 +61,28 @@ def build_trainer(
             logger=[*loggers, *([] if isinstance(theirs["logger"], bool) else _as_list(theirs["logger"]))],
             callbacks=[*_as_list(theirs["callbacks"]), *callbacks],
         )
+
+
+class StopAt(Callback):
+    """Ends a training behind a number of optimizer steps.
+
+    In place of Lightning's own `max_steps`, with which it resumes wrongly: from the end of an epoch that was
+    validated it counts that epoch twice, and goes on with the batches of the one after the next (2.6.6).
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_if_due(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._stop_if_due(trainer)
+
+    def _stop_if_due(self, trainer: Trainer) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
 
 
 def check_options(options: Mapping[str, Any]) -> None:
