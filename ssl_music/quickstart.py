@@ -30,6 +30,7 @@ from ssl_music.methods import Method
 from ssl_music.methods.train import train
 from ssl_music.pack import Pack
 from ssl_music.probe import ProbeResult, intervals_apart, probe
+from ssl_music.probe.result import NAMES
 from ssl_music.vectors import Vectors
 
 PRETRAINED, RANDOM, LOGMEL = "pretrained", "random initialisation", "log-mel statistics"
@@ -166,9 +167,9 @@ def _search_scores(built: dict[str, Index], column: str, seed: int) -> dict[str,
             if not len(candidates):  # nothing by anybody else: no question to ask
                 continue
             hits = found.search(own.pooled[query], NEIGHBOURS, excluded=excluded)
-            relevant = (targets @ targets[query]) > 0
-            shares.append(np.mean(relevant[[hit.row for hit in hits]]))
-            chances.append(np.mean(relevant[candidates]))
+            found_rows = np.array([[hit.row for hit in hits]])
+            shares.append(metrics.precision_at_k(targets, np.array([query]), found_rows))
+            chances.append(np.mean(targets[candidates] @ targets[query] > 0))
             groups.append(own.rows[query].group)
         if not shares:
             return {}
@@ -197,14 +198,15 @@ def _neighbours(found: Index, seed: int) -> list[dict[str, Any]]:
 
 
 def _primary(result: ProbeResult) -> str:
-    return "roc_auc" if result.multi_label else "balanced_accuracy"
+    """The metric that the penalty was chosen by, which a result names first."""
+    return next(iter(result.metrics))
 
 
 def _table(probed: dict[str, dict[str, ProbeResult]], search: dict[str, Any]) -> list[list[str]]:
     """Heading, one line an encoder, and chance: the table that the quickstart prints."""
     heading = ["encoder"]
     for column, results in probed.items():
-        heading.append(f"{column} ({metrics_name(_primary(results[PRETRAINED]))})")
+        heading.append(f"{column} ({NAMES[_primary(results[PRETRAINED])]})")
     if search:
         heading.append(f"search by {search['column']} (precision@{search['k']})")
     lines = [heading]
@@ -213,15 +215,6 @@ def _table(probed: dict[str, dict[str, ProbeResult]], search: dict[str, Any]) ->
         lines.append([name, *cells, *([str(metrics.Interval(*search[name]))] if search else [])])
     chances = [f"{results[PRETRAINED].chance[_primary(results[PRETRAINED])]:.3f}" for results in probed.values()]
     return [*lines, ["chance", *chances, *([f"{search['chance']:.3f}"] if search else [])]]
-
-
-def metrics_name(metric: str) -> str:
-    """The metric as people write it.
-
-    >>> metrics_name("balanced_accuracy")
-    'balanced accuracy'
-    """
-    return {"roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy"}[metric]
 
 
 def _verdict(probed: dict[str, dict[str, ProbeResult]]) -> list[str]:
