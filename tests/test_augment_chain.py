@@ -56,36 +56,45 @@ def test_fused_equals_sequential_for_many_filters_in_a_row():
     assert (chain.apply_drawn(wave, drawn) - sequential(chain, wave, drawn)).abs().max() < 1e-4
 
 
-def test_a_run_of_linear_effects_costs_one_fft(monkeypatch):
-    calls = []
-    original = torch.fft.irfft
-
-    def counting(*arguments, **options):
-        calls.append(len(arguments[0]))
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(torch.fft, "irfft", counting)
-    chain = Chain([HighLowPass(p=1.0), Gain(p=1.0), Delay(p=1.0), HighLowPass(p=1.0)], sample_rate=RATE)
-    chain(music(rows=6))
-    assert calls == [6]
-    calls.clear()
-    Chain([HighLowPass(p=0.0), Reverb(p=0.0), Gain(p=1.0)], sample_rate=RATE)(music())
-    assert calls == []
-
-
-def test_only_rows_that_some_effect_chose_go_through_the_fft(monkeypatch):
+@pytest.fixture
+def transformed(monkeypatch):
+    """How many rows went through each transform back to samples."""
     rows = []
     original = torch.fft.irfft
 
-    def counting(spectrum, **options):
-        rows.append(len(spectrum))
-        return original(spectrum, **options)
+    def counting(spectra, **options):
+        rows.append(len(spectra))
+        return original(spectra, **options)
 
     monkeypatch.setattr(torch.fft, "irfft", counting)
+    return rows
+
+
+def test_a_run_of_linear_effects_costs_one_transform(transformed):
+    filters = [HighLowPass(p=1.0), Gain(p=1.0), Delay(p=1.0), HighLowPass(p=1.0)]
+    Chain(filters, sample_rate=RATE)(music(rows=6))
+    assert transformed == [6]
+    Chain([*filters, Reverb(p=1.0)], sample_rate=RATE)(music(rows=6))
+    assert transformed == [6, 6]
+    Chain([HighLowPass(p=0.0), Reverb(p=0.0), Gain(p=1.0)], sample_rate=RATE)(music())
+    assert transformed == [6, 6]
+
+
+def test_only_rows_that_some_effect_chose_are_transformed(transformed):
     chain, wave = Chain([HighLowPass(p=0.3), Reverb(p=0.3)], sample_rate=RATE), music(rows=40)
     drawn = chain.draw(wave, generator())
     chain.apply_drawn(wave, drawn)
-    assert sum(rows) == int((drawn[0].chosen | drawn[1].chosen).sum()) < 40
+    assert sum(transformed) == int((drawn[0].chosen | drawn[1].chosen).sum()) < 40
+
+
+def test_a_row_that_skips_the_noise_between_two_filters_is_transformed_once(transformed):
+    chain = Chain([HighLowPass(p=1.0), Noise(p=0.5), HighLowPass(p=1.0)], sample_rate=RATE)
+    wave = music(rows=8)
+    drawn = chain.draw(wave, generator())
+    out = chain.apply_drawn(wave, drawn)
+    assert 0 < (noisy := int(drawn[1].chosen.sum())) < 8
+    assert sum(transformed) == noisy + 8
+    assert (out - sequential(chain, wave, drawn)).abs().max() < 1e-4
 
 
 def test_noise_before_the_reverb_is_reverberated_and_after_it_is_not():
@@ -141,6 +150,22 @@ def test_nothing_chosen_is_identity_in_a_new_tensor(effects):
     out = Chain(effects, sample_rate=RATE)(wave)
     assert torch.equal(out, wave)
     assert out.data_ptr() != wave.data_ptr()
+
+
+def test_what_was_drawn_can_be_read_for_each_row():
+    chain = Chain(clmr(), sample_rate=RATE)
+    drawn = chain.draw(music(), generator(1))
+    for row in range(12):
+        described = chain.described(drawn, row)
+        assert [name for name, _ in described] == [
+            type(effect).__name__ for effect, its in zip(chain.augmentations, drawn, strict=True) if its.chosen[row]
+        ]
+        for name, values in described:
+            if name == "Gain":
+                assert -20 <= values["gain_db"] <= -1
+            if name == "HighLowPass":
+                assert values.keys() == {"highpass", "cutoff_hz"}
+    assert len({str(chain.described(drawn, row)) for row in range(12)}) > 6
 
 
 def test_gradients_flow_through_the_whole_chain():

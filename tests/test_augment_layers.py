@@ -1,9 +1,8 @@
-"""The parts that effects share: hashed noise, FFT sizes, changing some rows."""
+"""The parts that effects share: uniform draws and hashed noise."""
 
-import pytest
 import torch
 
-from ssl_music.augment.layers import change_rows, fast_size, gaussian_noise, seeds, uniform, uniform_noise
+from ssl_music.augment.layers import gaussian_noise, seeds, uniform, uniform_noise
 
 SEED = torch.tensor([0, 1, -(2**31), 2**31 - 5], dtype=torch.int32)
 
@@ -43,25 +42,3 @@ def test_uniform_fills_its_range():
     drawn = uniform(-20.0, -1.0, torch.zeros(10_000, 1, 1), torch.Generator().manual_seed(0))
     assert -20.0 <= drawn.min() < -19.9
     assert -1.1 < drawn.max() <= -1.0
-
-
-@pytest.mark.parametrize("samples", [1, 31, 33, 12_345, 59_049, 81_883, 1_000_003])
-def test_fast_sizes_are_the_next_of_small_factors(samples):
-    def fits(size):
-        if size % 32:
-            return False
-        for prime in (2, 3, 5):
-            while size % prime == 0:
-                size //= prime
-        return size == 1
-
-    assert fast_size(samples) == next(size for size in range(samples, 2 * samples + 32) if fits(size))
-
-
-def test_only_the_named_rows_change():
-    out = torch.zeros(20, 1, 3)
-    rows = torch.tensor([1, 4, 5, 6, 7, 8, 9, 10, 11, 19])
-    change_rows(out, rows, lambda wave, some: wave + some[:, None, None])
-    expected = torch.zeros(20)
-    expected[rows] = rows.float()
-    assert torch.equal(out[:, 0, 0], expected)

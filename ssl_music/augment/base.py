@@ -9,22 +9,16 @@ chosen. (A CUDA generator works too and costs that wait.)
 import inspect
 from abc import ABC, abstractmethod
 from functools import wraps
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ssl_music.augment.layers import change_rows, fast_size, filtered, pick
+from ssl_music.augment.convolve import convolved, filtered
+from ssl_music.augment.fused import Drawn, put, run
 from ssl_music.errors import UserError
 
 Effect = TypeVar("Effect", bound="Augmentation")
-
-
-class Drawn(NamedTuple):
-    """What one effect drew for a batch."""
-
-    chosen: Tensor  #: (B,) bool on the CPU: the rows that are changed
-    params: dict[str, Tensor]  #: (B, …) on the wave's device, for every row whether chosen or not
 
 
 class Augmentation(nn.Module, ABC):
@@ -33,14 +27,23 @@ class Augmentation(nn.Module, ABC):
     Shape: wave (B, 1, T) float32 → (B, 1, T) float32, a new tensor; rows that are not chosen come out bit by bit
     as they went in.
 
-    A subclass stores every constructor argument under its own name (keyword-only, `p` among them), and gives
-    `draw` and either `apply` or, if it is `spectral`, `response` and `tail_samples`.
+    A subclass stores every constructor argument under its own name (keyword-only, `p` among them), and gives `draw`
+    and what its `form` names:
+
+    | form | what the effect is | what it gives |
+    |---|---|---|
+    | any | anything | `apply` |
+    | linear | linear, time-invariant, causal, cheapest on the samples | `apply` |
+    | factor | multiplies the row | `factor` |
+    | response | a short filter in closed form | `response`, `tail_samples` |
+    | impulse | a long impulse response | `impulse` |
+
+    All but the first may change places with each other, and the engine (`fused`) runs them together.
     """
 
-    #: Linear and time-invariant: it may change places with neighbours that are so too.
-    linear: ClassVar[bool] = False
-    #: Linear, and applied by its `response`: a Chain multiplies neighbouring ones and pays for one FFT.
-    spectral: ClassVar[bool] = False
+    form: ClassVar[Literal["any", "linear", "factor", "response", "impulse"]] = "any"
+    #: (B, 1, T) becomes (B, 1, another T): stands first in a chain, and changes every row.
+    changes_length: ClassVar[bool] = False
     #: Hz; never an argument of the constructor: the Chain says it, from the encoder.
     sample_rate: int | None = None
 
@@ -68,23 +71,37 @@ class Augmentation(nn.Module, ABC):
     # `*_` lets subclasses name their parameters in front of a type checker
     def apply(self, wave: Tensor, *_: Any, **params: Any) -> Tensor:  # type: ignore[override]
         """`wave`, every row changed as its parameters say. No randomness."""
-        n_fft = fast_size(wave.shape[-1] + self.tail_samples())
-        return filtered(wave, self.response(n_fft, **params), n_fft)
+        if self.form == "factor":
+            return wave * torch.as_tensor(self.factor(**params), device=wave.device).expand(len(wave))[:, None, None]
+        if self.form == "response":
+            return filtered(wave, lambda n_fft: self.response(n_fft, **params), self.tail_samples())
+        if self.form == "impulse":
+            return convolved(wave, self.impulse(**params))
+        raise NotImplementedError(f"{type(self).__name__} of form {self.form!r} has no `apply`")
+
+    def factor(self, *_: Any, **params: Any) -> Tensor | float:
+        """What each row is multiplied by: (B,), or one number for all."""
+        raise NotImplementedError(f"{type(self).__name__} has no `factor`")
 
     def response(self, n_fft: int, *_: Any, **params: Any) -> Tensor:
         """The frequency response on the grid of an rfft of even size. Shape: (B, n_fft // 2 + 1) complex."""
-        raise NotImplementedError(f"{type(self).__name__} has neither `apply` nor `response`")
+        raise NotImplementedError(f"{type(self).__name__} has no `response`")
 
     def tail_samples(self) -> int:
-        """By how much the effect makes a sound longer, at most: an FFT has to leave that room (spectral ones)."""
-        return 0
+        """How long a sound goes on ringing at most, until it is 120 dB down: an FFT has to leave that room."""
+        raise NotImplementedError(f"{type(self).__name__} has no `tail_samples`")
+
+    def impulse(self, *_: Any, **params: Any) -> Tensor:
+        """The impulse response of each row, as long as the longest. Shape: (B, L)."""
+        raise NotImplementedError(f"{type(self).__name__} has no `impulse`")
 
     def forward(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        check_wave(wave, type(self).__name__)
-        with torch.autocast(wave.device.type, enabled=False):
-            out = wave.clone(memory_format=torch.contiguous_format)
-            self.change(out, self.draw_rows(wave, generator))
-            return out
+        name = type(self).__name__
+        check_wave(wave, name)
+        drawn = self.draw_rows(wave, generator)
+        if self.changes_length:
+            return run([], [], self.apply(wave, **drawn.params), name=name)
+        return run([self], [drawn], wave, name=name)
 
     def draw_rows(self, wave: Tensor, generator: torch.Generator | None) -> Drawn:
         """Which rows are changed (each with chance `p`), and the parameters of all."""
@@ -93,10 +110,12 @@ class Augmentation(nn.Module, ABC):
         params = self.draw(wave, generator)
         return Drawn(chosen, {name: value.to(wave.device, non_blocking=True) for name, value in params.items()})
 
-    def change(self, out: Tensor, drawn: Drawn) -> None:
-        """Applies the effect to the chosen rows of `out`, in place: `out` is the caller's own fresh copy."""
-        rows = drawn.chosen.nonzero().flatten()
-        change_rows(out, rows, lambda wave, some: self.apply(wave, **pick(drawn.params, some)))
+    def change(self, out: Tensor, rows: Tensor, params: dict[str, Tensor]) -> None:
+        """Applies the effect to the rows of `out` with these numbers, in place; `params` are those rows' own.
+
+        `out` is the engine's own copy. A subclass replaces this where it can do without a second one.
+        """
+        put(out, rows, self.apply(out.index_select(0, rows.to(out.device)), **params))
 
     def at_rate(self: Effect, sample_rate: int) -> Effect:
         """Tells the effect the rate of the waves it will hear, in Hz; returns the effect itself."""
@@ -133,16 +152,8 @@ class Augmentation(nn.Module, ABC):
 
 
 def check_wave(wave: Tensor, name: str) -> None:
-    """One clear error unless `wave` is (B, 1, T) float32 without NaN.
-
-    On a GPU the samples are not looked at: it would have to finish all its earlier work before the answer comes.
-    """
+    """One clear error unless `wave` is (B, 1, T) float32."""
     if wave.dim() != 3 or wave.shape[1] != 1 or wave.shape[2] == 0:
         raise UserError(f"{name} wants waves of shape (B, 1, T); came {tuple(wave.shape)}")
     if wave.dtype != torch.float32:
         raise UserError(f"{name} wants float32 waves in [-1, 1]; came {wave.dtype}: convert them first")
-    # a sum meets every NaN in 0.003 ms a clip; isfinite().all() takes 0.12 ms
-    if wave.device.type == "cpu" and not torch.isfinite(wave.detach().sum()):
-        broken = (~torch.isfinite(wave.detach())).flatten(1).any(1).nonzero().flatten().tolist()
-        if broken:
-            raise UserError(f"{name}: NaN or infinite samples in row {', '.join(map(str, broken))} of {len(wave)}")

@@ -1,20 +1,12 @@
-"""Effects one after another; neighbouring linear time-invariant ones share a single rfft and irfft.
-
-Such effects commute, and so does cutting their output to T samples, since none of them looks ahead. So in a run of
-them the cheap ones (a factor, an echo) act on the samples, and of the others the responses are multiplied. An FFT of
-at least T + all their tails makes that a linear convolution: nothing wraps round to the beginning. Rows of one FFT
-size go together, and only through effects that chose them.
-"""
+"""Effects one after another; how they run together is `fused`."""
 
 from collections.abc import Sequence
-from functools import partial
-from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
-from ssl_music.augment.base import Augmentation, Drawn, check_wave
-from ssl_music.augment.layers import change_rows, fast_size, pick
+from ssl_music.augment.base import Augmentation, check_wave
+from ssl_music.augment.fused import Drawn, run
 from ssl_music.errors import UserError
 
 
@@ -45,6 +37,9 @@ class Chain(nn.Module):
                 raise UserError(f"a Chain wants Augmentation objects; came {effect!r} ({type(effect).__name__})")
             if sample_rate is not None:
                 effect.at_rate(sample_rate)
+        for place, effect in enumerate(augmentations):
+            if effect.changes_length and (place > 0 or effect.p < 1):
+                raise UserError(f"{effect!r} changes the length: wanted as the first of a Chain, with p=1")
         self.augmentations = nn.ModuleList(augmentations)
         self.sample_rate = sample_rate
 
@@ -53,27 +48,44 @@ class Chain(nn.Module):
         return self.apply_drawn(wave, self.draw(wave, generator))
 
     def views(self, wave: Tensor, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
-        """`n` versions of every row, drawn independently."""
+        """`n` versions of every row, drawn independently (the field's ComposeMany)."""
         return [self(wave, generator) for _ in range(n)]
 
     def draw(self, wave: Tensor, generator: torch.Generator | None = None) -> list[Drawn]:
         """What each effect draws for this batch: all randomness of the chain, to keep or to look at."""
-        return [effect.draw_rows(wave, generator) for effect in self._effects()]
+        drawn = []
+        for effect in self._effects():
+            drawn.append(effect.draw_rows(wave, generator))
+            if effect.changes_length:  # what follows has to know the length that it will hear
+                wave = effect.apply(wave, **drawn[-1].params)
+        return drawn
 
     def apply_drawn(self, wave: Tensor, drawn: Sequence[Drawn]) -> Tensor:
         """`wave` changed as `drawn` says; no randomness."""
-        with torch.autocast(wave.device.type, enabled=False):
-            out = wave.clone(memory_format=torch.contiguous_format)
-            steps = zip(self._effects(), drawn, strict=True)
-            for linear, run in groupby(steps, key=lambda step: step[0].linear):
-                fused = []
-                for effect, its in run:
-                    if linear and effect.spectral:
-                        fused.append((effect, its))
-                    else:
-                        effect.change(out, its)
-                _change_fused(out, fused)
-            return out
+        effects = self._effects()
+        if effects and effects[0].changes_length:
+            wave = effects[0].apply(wave, **drawn[0].params)
+            effects, drawn = effects[1:], drawn[1:]
+        return run(effects, drawn, wave, name="Chain")
+
+    def described(self, drawn: Sequence[Drawn], row: int) -> list[tuple[str, dict[str, float]]]:
+        """What happens to one row, to read or to log: names of the effects that chose it, and the numbers they drew.
+
+        Parameters that are no single number (the wave that is mixed in, say) are left out.
+
+        >>> from ssl_music.augment import Gain, PolarityInversion
+        >>> chain = Chain([PolarityInversion(p=0.0), Gain(p=1.0, low_db=-6.0, high_db=-6.0)])
+        >>> chain.described(chain.draw(torch.zeros(2, 1, 100)), row=1)
+        [('Gain', {'gain_db': -6.0})]
+        """
+        return [
+            (
+                type(effect).__name__,
+                {name: value[row].item() for name, value in its.params.items() if value[row].numel() == 1},
+            )
+            for effect, its in zip(self._effects(), drawn, strict=True)
+            if its.chosen[row]
+        ]
 
     def _effects(self) -> list[Augmentation]:
         return list(self.augmentations)  # type: ignore[arg-type]
@@ -81,33 +93,3 @@ class Chain(nn.Module):
     def __repr__(self) -> str:
         effects = "".join(f"    {effect!r},\n" for effect in self._effects())
         return f"Chain([\n{effects}], sample_rate={self.sample_rate})"
-
-
-def _change_fused(out: Tensor, run: list[tuple[Augmentation, Drawn]]) -> None:
-    """Applies a run of spectral effects to the rows of `out` that at least one of them chose, in place."""
-    tails = torch.zeros(len(out), dtype=torch.int64)
-    touched = torch.zeros(len(out), dtype=torch.bool)
-    for effect, drawn in run:
-        tails += drawn.chosen * effect.tail_samples()
-        touched |= drawn.chosen
-    rows_of: dict[int, list[int]] = {}
-    for row in touched.nonzero().flatten().tolist():
-        rows_of.setdefault(fast_size(out.shape[-1] + int(tails[row])), []).append(row)
-    for n_fft, rows in rows_of.items():
-        change_rows(out, torch.tensor(rows), partial(_through, run=run, n_fft=n_fft))
-
-
-def _through(wave: Tensor, rows: Tensor, *, run: list[tuple[Augmentation, Drawn]], n_fft: int) -> Tensor:
-    """`wave`, which are the rows `rows` of the batch, through the effects that chose them. Shape: (R, 1, T)."""
-    spectrum = torch.fft.rfft(wave[:, 0], n=n_fft)  # (R, F)
-    for effect, drawn in run:
-        here = drawn.chosen[rows].nonzero().flatten()
-        if len(here) == 0:
-            continue
-        response = effect.response(n_fft, **pick(drawn.params, rows[here]))
-        if len(here) == len(rows):
-            spectrum *= response
-        else:
-            index = here.to(spectrum.device)
-            spectrum.index_copy_(0, index, spectrum.index_select(0, index) * response)
-    return torch.fft.irfft(spectrum, n=n_fft)[:, None, : wave.shape[-1]]

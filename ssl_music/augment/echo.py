@@ -23,7 +23,7 @@ class Delay(Augmentation):
     tensor([0.5000, 0.0000, 0.0000, 0.0000, 0.2500, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000])
     """
 
-    linear = True
+    form = "linear"
 
     def __init__(
         self,
@@ -74,8 +74,7 @@ class Reverb(Augmentation):
     torch.Size([2, 1, 59049])
     """
 
-    linear = True
-    spectral = True
+    form = "impulse"
 
     def __init__(
         self,
@@ -109,20 +108,18 @@ class Reverb(Augmentation):
             "seed": seeds(wave, generator),
         }
 
-    def tail_samples(self) -> int:
-        return math.ceil((self.high_rt60_seconds + self.high_pre_delay_ms / 1000) * self.rate())
-
-    def response(
-        self, n_fft: int, *, rt60_seconds: Tensor, pre_delay_ms: Tensor, wet: Tensor, seed: Tensor
+    def impulse(  # type: ignore[override]
+        self, *, rt60_seconds: Tensor, pre_delay_ms: Tensor, wet: Tensor, seed: Tensor
     ) -> Tensor:
         first = (pre_delay_ms * (self.rate() / 1000)).round()[:, None]  # (B, 1)
-        time = torch.arange(self.tail_samples(), dtype=torch.float32, device=seed.device)  # (L,)
+        longest = math.ceil((self.high_rt60_seconds + self.high_pre_delay_ms / 1000) * self.rate())
+        time = torch.arange(longest, dtype=torch.float32, device=seed.device)  # (L,)
         # −60 dB is a factor of 1000 on the amplitude
         decay = (-math.log(1000) / (rt60_seconds[:, None] * self.rate()) * time).exp_()
         impulse = uniform_noise(seed, len(time)).mul_(decay).mul_(time >= first)  # (B, L)
         impulse *= wet.sqrt()[:, None] / torch.linalg.vector_norm(impulse, dim=1, keepdim=True)
         impulse[:, 0] += (1 - wet).sqrt()
-        return torch.fft.rfft(impulse, n=n_fft)
+        return impulse
 
 
 def shifted_by_slices(wave: Tensor, samples: Tensor) -> Tensor:

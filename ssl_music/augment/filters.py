@@ -24,8 +24,7 @@ class HighLowPass(Augmentation):
     tensor([-12.3...,  -3.0...,  -0.2...])
     """
 
-    linear = True
-    spectral = True
+    form = "response"
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Parts that effects share: uniform draws, noise that is a function of its seed, FFT sizes, linear filtering.
+"""Parts that effects share: uniform draws, and noise that is a function of its seed.
 
 Noise is a window, at a drawn place, into one fixed sequence of 2³² hashed counters: a row's noise is one small
 integer among its parameters, equal on CPU and GPU, and costs a third of `torch.randn` (0.07 against 0.20 ms a clip
@@ -6,14 +6,10 @@ of 59,049 samples). Two windows of that length overlap with a chance of 3 in 100
 """
 
 import math
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-
-#: Rows that one pass takes on the CPU: enough to pay for planning an FFT, few enough to stay in the cache.
-ROWS_PER_PASS = 8
 
 
 def uniform(low: float, high: float, wave: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -55,49 +51,6 @@ def gaussian_noise(seed: Tensor, count: int) -> Tensor:
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
 
 
-@lru_cache(maxsize=256)
-def fast_size(samples: int) -> int:
-    """The smallest FFT size of at least `samples` that is fast: 2ᵃ3ᵇ5ᶜ with a ≥ 5.
-
-    Measured per sample: 60,000 = 2⁵·3·5⁴ 4.2 ns, 65,536 4.0, 60,750 = 2·3⁵·5³ 6.7, 59,049 = 3¹⁰ 17.
-
-    >>> fast_size(59_049 + 343), fast_size(59_049 + 343 + 22_491)
-    (60000, 81920)
-    """
-    size = max(32, -(-samples // 32) * 32)
-    while _without_small_factors(size) != 1:
-        size += 32
-    return size
-
-
-def filtered(wave: Tensor, response: Tensor, n_fft: int) -> Tensor:
-    """`wave` through a filter given by its frequency response, cut to T. Shape: (B, 1, T), (B, F) → (B, 1, T).
-
-    The convolution is linear, not circular, where n_fft ≥ T + the length of the impulse response.
-    """
-    spectrum = torch.fft.rfft(wave, n=n_fft) * response[:, None]  # (B, 1, F)
-    return torch.fft.irfft(spectrum, n=n_fft)[..., : wave.shape[-1]]
-
-
-def change_rows(out: Tensor, rows: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Replaces `rows` (indices on the CPU) of `out` by `change(out[rows], rows)`, on the CPU a few rows at a time.
-
-    The only place that writes into a tensor: `out` is the caller's fresh copy, never a user's wave.
-    """
-    if len(rows) == 0:
-        return
-    for some in rows.split(ROWS_PER_PASS if out.device.type == "cpu" else len(rows)):
-        index = some.to(out.device)
-        out.index_copy_(0, index, change(out.index_select(0, index), some))
-
-
 def pick(params: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
     """The parameters of some rows."""
     return {name: value.index_select(0, rows.to(value.device)) for name, value in params.items()}
-
-
-def _without_small_factors(number: int) -> int:
-    for prime in (2, 3, 5):
-        while number % prime == 0:
-            number //= prime
-    return number

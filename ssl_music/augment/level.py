@@ -16,7 +16,7 @@ class PolarityInversion(Augmentation):
     tensor([[[-0.5000,  0.2500]]])
     """
 
-    linear = True
+    form = "factor"
 
     def __init__(self, *, p: float = 0.8) -> None:
         super().__init__(p=p)
@@ -24,8 +24,8 @@ class PolarityInversion(Augmentation):
     def draw(self, wave: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         return {}
 
-    def apply(self, wave: Tensor) -> Tensor:  # type: ignore[override]
-        return -wave
+    def factor(self) -> float:  # type: ignore[override]
+        return -1.0
 
 
 class Gain(Augmentation):
@@ -38,7 +38,7 @@ class Gain(Augmentation):
     tensor([[[0.5000, 0.5000]]])
     """
 
-    linear = True
+    form = "factor"
 
     def __init__(self, *, p: float = 0.3, low_db: float = -20.0, high_db: float = -1.0) -> None:
         super().__init__(p=p)
@@ -49,8 +49,8 @@ class Gain(Augmentation):
     def draw(self, wave: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         return {"gain_db": uniform(self.low_db, self.high_db, wave, generator)}
 
-    def apply(self, wave: Tensor, *, gain_db: Tensor) -> Tensor:  # type: ignore[override]
-        return wave * decibels(gain_db)[:, None, None]
+    def factor(self, *, gain_db: Tensor) -> Tensor:  # type: ignore[override]
+        return decibels(gain_db)
 
 
 class Noise(Augmentation):
