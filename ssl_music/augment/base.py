@@ -34,14 +34,14 @@ class Augmentation(nn.Module, ABC):
     |---|---|---|
     | any | anything | `apply` |
     | linear | linear, time-invariant, causal, cheapest on the samples | `apply` |
-    | factor | multiplies the row | `factor` |
+    | multiplier | multiplies the row | `multiplier` |
     | response | a short filter in closed form | `response`, `tail_samples` |
     | impulse | a long impulse response | `impulse` |
 
     All but the first may change places with each other, and the engine (`fused`) runs them together.
     """
 
-    form: ClassVar[Literal["any", "linear", "factor", "response", "impulse"]] = "any"
+    form: ClassVar[Literal["any", "linear", "multiplier", "response", "impulse"]] = "any"
     #: (B, 1, T) becomes (B, 1, another T): stands first in a chain, and changes every row.
     changes_length: ClassVar[bool] = False
     #: Hz; never an argument of the constructor: the Chain says it, from the encoder.
@@ -71,17 +71,17 @@ class Augmentation(nn.Module, ABC):
     # `*_` lets subclasses name their parameters in front of a type checker
     def apply(self, wave: Tensor, *_: Any, **params: Any) -> Tensor:  # type: ignore[override]
         """`wave`, every row changed as its parameters say. No randomness."""
-        if self.form == "factor":
-            return wave * torch.as_tensor(self.factor(**params), device=wave.device).expand(len(wave))[:, None, None]
+        if self.form == "multiplier":
+            return wave * torch.as_tensor(self.multiplier(**params), device=wave.device).expand(len(wave))[:, None, None]
         if self.form == "response":
             return filtered(wave, lambda n_fft: self.response(n_fft, **params), self.tail_samples())
         if self.form == "impulse":
             return convolved(wave, self.impulse(**params))
         raise NotImplementedError(f"{type(self).__name__} of form {self.form!r} has no `apply`")
 
-    def factor(self, *_: Any, **params: Any) -> Tensor | float:
+    def multiplier(self, *_: Any, **params: Any) -> Tensor | float:
         """What each row is multiplied by: (B,), or one number for all."""
-        raise NotImplementedError(f"{type(self).__name__} has no `factor`")
+        raise NotImplementedError(f"{type(self).__name__} has no `multiplier`")
 
     def response(self, n_fft: int, *_: Any, **params: Any) -> Tensor:
         """The frequency response on the grid of an rfft of even size. Shape: (B, n_fft // 2 + 1) complex."""

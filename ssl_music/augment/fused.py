@@ -99,11 +99,11 @@ def _change_linear(waiting: Sequence[Step], part: Tensor, *, now: Tensor) -> lis
     later = [step._replace(chosen=step.chosen & ~now) for step in waiting]
     steps = [step._replace(chosen=step.chosen & now) for step in waiting]
     steps = [step for step in steps if step.chosen.any()]
-    factors = [step for step in steps if step.effect.form == "factor"]
+    factors = [step for step in steps if step.effect.form == "multiplier"]
     if factors:
 
         def factor(step: Step, rows: Tensor) -> Tensor:
-            return torch.as_tensor(step.effect.factor(**step.of(rows)), device=part.device).expand(len(rows))
+            return torch.as_tensor(step.effect.multiplier(**step.of(rows)), device=part.device).expand(len(rows))
 
         part.mul_(_product(factors, torch.arange(len(part)), factor)[:, None, None])
     for step in steps:

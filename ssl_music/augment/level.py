@@ -16,7 +16,7 @@ class PolarityInversion(Augmentation):
     tensor([[[-0.5000,  0.2500]]])
     """
 
-    form = "factor"
+    form = "multiplier"
 
     def __init__(self, *, p: float = 0.8) -> None:
         super().__init__(p=p)
@@ -24,7 +24,7 @@ class PolarityInversion(Augmentation):
     def draw(self, wave: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         return {}
 
-    def factor(self) -> float:  # type: ignore[override]
+    def multiplier(self) -> float:
         return -1.0
 
 
@@ -38,7 +38,7 @@ class Gain(Augmentation):
     tensor([[[0.5000, 0.5000]]])
     """
 
-    form = "factor"
+    form = "multiplier"
 
     def __init__(self, *, p: float = 0.3, low_db: float = -20.0, high_db: float = -1.0) -> None:
         super().__init__(p=p)
@@ -49,7 +49,7 @@ class Gain(Augmentation):
     def draw(self, wave: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         return {"gain_db": uniform(self.low_db, self.high_db, wave, generator)}
 
-    def factor(self, *, gain_db: Tensor) -> Tensor:  # type: ignore[override]
+    def multiplier(self, *, gain_db: Tensor) -> Tensor:
         return decibels(gain_db)
 
 
