@@ -1,7 +1,8 @@
 """Augmentations: (B, 1, T) → (B, 1, T), random for each example, batched on the device.
 
     base     the contract: draw the numbers, apply them      chain    effects in order, linear ones fused
-    level    PolarityInversion, Gain, Noise                  filters  HighLowPass
+    level    PolarityInversion, Gain                         filters  HighLowPass
+    noise    Noise: white, pink, brown
     echo     Delay, Reverb                                   layers   parts that effects share
 
 A new effect is one file with one class, and one line here.
@@ -11,6 +12,7 @@ from ssl_music.augment.base import Augmentation, Drawn
 from ssl_music.augment.chain import Chain
 from ssl_music.augment.echo import Delay, Reverb
 from ssl_music.augment.filters import HighLowPass
-from ssl_music.augment.level import Gain, Noise, PolarityInversion
+from ssl_music.augment.level import Gain, PolarityInversion
+from ssl_music.augment.noise import Noise
 
 __all__ = ["Augmentation", "Chain", "Delay", "Drawn", "Gain", "HighLowPass", "Noise", "PolarityInversion", "Reverb"]
