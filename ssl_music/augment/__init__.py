@@ -4,6 +4,7 @@
     level    PolarityInversion, Gain                         filters  HighLowPass
     noise    Noise: white, pink, brown
     echo     Delay, Reverb                                   layers   parts that effects share
+    foreign  Foreign: other people's transforms
 
 A new effect is one file with one class, and one line here.
 """
@@ -12,7 +13,19 @@ from ssl_music.augment.base import Augmentation, Drawn
 from ssl_music.augment.chain import Chain
 from ssl_music.augment.echo import Delay, Reverb
 from ssl_music.augment.filters import HighLowPass
+from ssl_music.augment.foreign import Foreign
 from ssl_music.augment.level import Gain, PolarityInversion
 from ssl_music.augment.noise import Noise
 
-__all__ = ["Augmentation", "Chain", "Delay", "Drawn", "Gain", "HighLowPass", "Noise", "PolarityInversion", "Reverb"]
+__all__ = [
+    "Augmentation",
+    "Chain",
+    "Delay",
+    "Drawn",
+    "Foreign",
+    "Gain",
+    "HighLowPass",
+    "Noise",
+    "PolarityInversion",
+    "Reverb",
+]
