@@ -28,7 +28,7 @@ DOORS = {
     "matplotlib": {"report"},
 }
 #: inside a family, the files that its members share
-SHARED = {"base", "chain", "convolve", "fused", "labels", "layers", "spectrogram"}
+SHARED = {"base", "chain", "convolve", "fused", "labels", "layers", "pcen", "specaugment", "spectrogram"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

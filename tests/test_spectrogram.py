@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_music._torchaudio import torchaudio
-from ssl_music.encoders.spectrogram import LogMel
+from ssl_music.encoders.spectrogram import LogMel, log_mel
 from ssl_music.errors import UserError
 
 MUSIC = Path(__file__).parents[2] / "shared" / "data" / "music"
@@ -103,7 +103,79 @@ def test_gradients_reach_the_wave() -> None:
 
 
 def test_holds_no_weights() -> None:
-    assert not LogMel(16000, n_fft=512, hop=256, bands=96).state_dict()
+    for scale in ("db", "log1p10k", "pcen"):
+        assert not LogMel(16000, n_fft=512, hop=256, bands=96, scale=scale, spec_augment={}).state_dict()
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("mel_norm", [None, "slaney"])
+@pytest.mark.parametrize("mel_scale", ["htk", "slaney"])
+def test_mel_scales_and_powers_agree_with_torchaudio(power: int, mel_norm: str | None, mel_scale: str) -> None:
+    wave = 0.1 * torch.randn(2, 1, 8000, generator=torch.Generator().manual_seed(0))
+    options = {"power": power, "mel_norm": mel_norm, "mel_scale": mel_scale}
+    theirs = torchaudio.transforms.MelSpectrogram(
+        16000, 512, hop_length=256, n_mels=64, power=power, norm=mel_norm, mel_scale=mel_scale
+    )(wave)
+    decibels = torchaudio.transforms.AmplitudeToDB("power" if power == 2 else "magnitude")(theirs)
+    ours = LogMel(16000, n_fft=512, hop=256, bands=64, **options)(wave)
+    torch.testing.assert_close(ours, decibels.clamp(min=-100), rtol=0, atol=1e-3)
+    ours = LogMel(16000, n_fft=512, hop=256, bands=64, scale="log1p10k", **options)(wave)
+    torch.testing.assert_close(ours, torch.log10(1 + 10000 * theirs), rtol=1e-5, atol=1e-5)
+
+
+def test_slaney_filters_are_the_formula_of_librosa() -> None:
+    """Slaney 1998: 200/3 Hz a mel up to 1 kHz, then 27 steps to 6.4 kHz; triangles of area 1 (in Hz)."""
+
+    def hertz(mel: float) -> float:
+        return mel * 200 / 3 if mel < 15 else 1000 * math.exp((mel - 15) * math.log(6.4) / 27)
+
+    top = 15 + math.log(8000 / 1000) / (math.log(6.4) / 27)
+    corners = [hertz(top * i / 97) for i in range(98)]
+    bins = np.arange(257) * 16000 / 512
+    expected = np.stack(
+        [
+            np.clip(np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)), 0, None)
+            * (2 / (high - low))
+            for low, centre, high in zip(corners, corners[1:], corners[2:], strict=False)
+        ],
+        axis=1,
+    )
+    ours = LogMel(16000, n_fft=512, hop=256, bands=96, mel_scale="slaney", mel_norm="slaney").filterbank
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["db", "log1p10k", "pcen"])
+def test_every_scale_is_finite_from_silence_to_full_scale_with_finite_gradients(scale: str) -> None:
+    for power in (1, 2):
+        front = LogMel(16000, n_fft=512, hop=256, bands=96, scale=scale, power=power)
+        wave = torch.zeros(3, 1, 40000)
+        wave[1] = torch.sin(torch.arange(40000.0))
+        wave[2, :, :9000] = torch.rand(9000) * 2 - 1  # noise, then digital silence
+        image = front(wave.requires_grad_())
+        image.sum().backward()
+        assert image.isfinite().all()
+        assert wave.grad is not None
+        assert wave.grad.isfinite().all()
+
+
+def test_masks_appear_in_training_only() -> None:
+    front = LogMel(16000, n_fft=512, hop=256, bands=96, spec_augment={"time_masks": 1})
+    plain = LogMel(16000, n_fft=512, hop=256, bands=96)
+    wave = 0.1 * torch.randn(4, 1, 48000, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(3)
+    assert not torch.equal(front(wave), plain(wave))
+    assert torch.equal(front.eval()(wave), plain(wave))
+
+
+def test_an_encoder_hands_further_arguments_on() -> None:
+    front = log_mel(16000, {"mel_scale": "slaney", "scale": "pcen"}, n_fft=512, hop=256, bands=96)
+    assert front.pcen is not None
+    with pytest.raises(UserError, match="unknown setting of mel 'mel_scal'; did you mean 'mel_scale'"):
+        log_mel(16000, {"mel_scal": "slaney"}, n_fft=512, hop=256, bands=96)
+    with pytest.raises(UserError, match="bands is the encoder's own argument, not one of mel"):
+        log_mel(16000, {"bands": 40}, n_fft=512, hop=256, bands=96)
+    with pytest.raises(UserError, match="unknown setting of pcen 'alfa'; did you mean 'alpha'"):
+        log_mel(16000, {"scale": "pcen", "pcen": {"alfa": 1}}, n_fft=512, hop=256, bands=96)
 
 
 def test_bad_settings_are_named() -> None:
@@ -111,3 +183,13 @@ def test_bad_settings_are_named() -> None:
         LogMel(16000, n_fft=512, hop=256, bands=96, f_max_hz=11025)
     with pytest.raises(UserError, match="at least 1; came 16000, 512, 0, 96"):
         LogMel(16000, n_fft=512, hop=0, bands=96)
+    wrong = {
+        "unknown mel scale 'htc'; did you mean 'htk'": {"mel_scale": "htc"},
+        "mel_norm is None or 'slaney', bands of equal area; came 'area'": {"mel_norm": "area"},
+        "unknown scale of a spectrogram 'dB'. Known: db, log1p10k, pcen": {"scale": "dB"},
+        "power is 2.*or 1.*came 3": {"power": 3},
+        "read with scale 'pcen' only; came scale 'db'": {"pcen": {}},
+    }
+    for message, arguments in wrong.items():
+        with pytest.raises(UserError, match=message):
+            LogMel(16000, n_fft=512, hop=256, bands=96, **arguments)

@@ -1,7 +1,7 @@
 """Encoders: `(B, 1, T)` waveforms to `(B, D)` embeddings. An encoder never knows tags; a `Tagger` does.
 
     base         the contract                      spectrogram  the one log-mel front end
-    layers       norms and blocks they share
+    layers       norms and blocks they share     pcen, specaugment  two of its options
     samplecnn    on raw samples, CLMR's            shortchunk   on log-mel, VGG-ish or residual
     statistics   no weights: the baseline beside which every result stands
 

@@ -1,12 +1,14 @@
 """The short-chunk CNN, VGG-ish and residual: convolutions on a log-mel image (Won et al. 2020, arXiv 2006.00751)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_music.encoders.base import Encoder
 from ssl_music.encoders.layers import ConvBlock, ResidualBlock, channels_last, norm_1d, norm_2d, widths
-from ssl_music.encoders.spectrogram import LogMel
+from ssl_music.encoders.spectrogram import log_mel
 from ssl_music.errors import UserError
 
 
@@ -22,7 +24,7 @@ class ShortChunk(Encoder):
 
     Any T works that leaves one frame after the halvings, (2^depth - 1) · hop samples; the maximum is taken over what
     remains of time (and of frequency, where bands > 2^depth). `dropout` acts on the output of every block, training
-    only.
+    only. `mel` names further arguments of the front end, `LogMel`.
 
     Shape: wave (B, 1, T) → (B, 4 · width).
 
@@ -44,6 +46,7 @@ class ShortChunk(Encoder):
         hop: int = 256,
         dropout: float = 0.0,
         norm: str = "batch",
+        mel: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if bands < 2**depth:
@@ -60,7 +63,8 @@ class ShortChunk(Encoder):
         self.hop = hop
         self.dropout = dropout
         self.norm = norm
-        self.log_mel = LogMel(sample_rate, n_fft=n_fft, hop=hop, bands=bands)
+        self.mel = mel
+        self.log_mel = log_mel(sample_rate, mel, n_fft=n_fft, hop=hop, bands=bands)
         self.minimum_samples = max((2**depth - 1) * hop, self.log_mel.minimum_samples)
         if input_samples < self.minimum_samples:
             raise UserError(
