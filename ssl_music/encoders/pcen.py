@@ -18,9 +18,9 @@ class PCEN(nn.Module):
     "Trainable Frontend for Robust and Far-Field Keyword Spotting" (Wang et al., ICASSP 2017): division by
     its own past makes a band's loudness constant, the root compresses. M[t] = (1 - s) M[t-1] + s E[t], begun with
     M[0] = E[0], and s follows from the time constant T in frames, s = (√(1 + 4T²) - 1) / 2T² (Lostanlen et al.,
-    "Per-channel energy normalization: why and how", 2019). The defaults are that article's of Wang et al. and librosa's: α .98, δ 2,
-    r .5, T 400 ms, ε 1e-6. They belong to samples of up to 2^31 (librosa's documentation of `pcen`), hence
-    `input_gain`: 2^31 for magnitudes, and of powers the front end multiplies 2^62. librosa's own input is magnitudes.
+    "Per-channel energy normalization: why and how", 2019). The defaults are Wang et al.'s in that article and
+    librosa's: α .98, δ 2, r .5, T 400 ms, ε 1e-6. They belong to samples of up to 2^31 (librosa's documentation of
+    `pcen`), hence `input_gain`: 2^31 for magnitudes, librosa's input; the front end gives powers its square.
 
     `learnable=True` learns α, δ and r of each band, as logarithms so that they stay positive (Wang et al., sec. 3).
 
