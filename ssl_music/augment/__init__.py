@@ -4,6 +4,9 @@
     level    PolarityInversion, Gain                         filters  HighLowPass
     noise    Noise: white, pink, brown
     echo     Delay, Reverb                                   layers   parts that effects share
+    dynamics Compressor, DynamicRangeCompression             mask     TimeMask, TimeReversal
+    distortion  Clipping, Saturation                         mix      Mix: another example of the batch
+    codec    LowFidelity
     foreign  Foreign: other people's transforms
 
 A new effect is one file with one class, and one line here.
@@ -11,21 +14,34 @@ A new effect is one file with one class, and one line here.
 
 from ssl_music.augment.base import Augmentation, Drawn
 from ssl_music.augment.chain import Chain
+from ssl_music.augment.codec import LowFidelity
+from ssl_music.augment.distortion import Clipping, Saturation
+from ssl_music.augment.dynamics import Compressor, DynamicRangeCompression
 from ssl_music.augment.echo import Delay, Reverb
 from ssl_music.augment.filters import HighLowPass
 from ssl_music.augment.foreign import Foreign
 from ssl_music.augment.level import Gain, PolarityInversion
+from ssl_music.augment.mask import TimeMask, TimeReversal
+from ssl_music.augment.mix import Mix
 from ssl_music.augment.noise import Noise
 
 __all__ = [
     "Augmentation",
     "Chain",
+    "Clipping",
+    "Compressor",
     "Delay",
     "Drawn",
+    "DynamicRangeCompression",
     "Foreign",
     "Gain",
     "HighLowPass",
+    "LowFidelity",
+    "Mix",
     "Noise",
     "PolarityInversion",
     "Reverb",
+    "Saturation",
+    "TimeMask",
+    "TimeReversal",
 ]
