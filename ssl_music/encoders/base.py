@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 from abc import ABC
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ class Encoder(nn.Module, ABC):
     input_samples: int  #: T that the weights were trained for
     embedding_dim: int  #: D
     minimum_samples: int = 1  #: the shortest T that `forward` takes
+    #: arguments that the class gained after files had been written: while they stand at their defaults, they are no
+    #: part of facts and digest, so that those files and the vectors made with them stay what they are
+    later_arguments: ClassVar[frozenset[str]] = frozenset()
 
     def spec(self) -> dict[str, Any]:
         """The constructor's arguments, read back from the attributes of the same names."""
@@ -33,8 +36,14 @@ class Encoder(nn.Module, ABC):
 
     def facts(self) -> dict[str, Any]:
         """What rebuilds this encoder but for its weights: class path and spec, as they come back from a file."""
+        parameters = inspect.signature(type(self)).parameters
+        spec = {
+            name: value
+            for name, value in self.spec().items()
+            if name not in self.later_arguments or value != parameters[name].default
+        }
         # through JSON, so that a tuple in memory equals the list in a file
-        spec = json.loads(json.dumps(self.spec()))
+        spec = json.loads(json.dumps(spec))
         return {"class_path": f"{type(self).__module__}.{type(self).__qualname__}", "spec": spec}
 
     def digest(self) -> str:

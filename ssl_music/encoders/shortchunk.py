@@ -33,6 +33,8 @@ class ShortChunk(Encoder):
     torch.Size([2, 16])
     """
 
+    later_arguments = frozenset({"mel"})
+
     def __init__(
         self,
         *,

@@ -82,6 +82,9 @@ def test_spec_rebuilds_an_equal_encoder(kind: type[Encoder], arguments: dict[str
     rebuilt = kind(**spec).eval()
     rebuilt.load_state_dict(encoder.state_dict())
     assert rebuilt.spec() == encoder.spec()
+    # what stands in a file rebuilds it as well, where later arguments are left out
+    assert json.loads(json.dumps(kind(**encoder.facts()["spec"]).spec())) == spec
+    assert kind.later_arguments <= spec.keys()
     assert torch.equal(rebuilt(noise(encoder)), encoder(noise(encoder)))
 
 
