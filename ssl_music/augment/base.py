@@ -7,6 +7,7 @@ chosen. (A CUDA generator works too and costs that wait.)
 """
 
 import inspect
+import warnings
 from abc import ABC, abstractmethod
 from functools import wraps
 from typing import Any, ClassVar, Literal, TypeVar
@@ -19,6 +20,8 @@ from ssl_music.augment.fused import Drawn, put, run
 from ssl_music.errors import UserError
 
 Effect = TypeVar("Effect", bound="Augmentation")
+#: The highest frequency that a filter is set to, as a part of the sample rate: towards half of it it rings for ever.
+HIGHEST_TURNS = 0.49
 
 
 class Augmentation(nn.Module, ABC):
@@ -44,6 +47,8 @@ class Augmentation(nn.Module, ABC):
     form: ClassVar[Literal["any", "linear", "multiplier", "response", "impulse"]] = "any"
     #: (B, 1, T) becomes (B, 1, another T): stands first in a chain, and changes every row.
     changes_length: ClassVar[bool] = False
+    #: Pairs of arguments, the ends of a range in Hz, that the sample rate limits: see `highest_hz`.
+    ranges_hz: ClassVar[tuple[tuple[str, str], ...]] = ()
     #: Hz; never an argument of the constructor: the Chain says it, from the encoder.
     sample_rate: int | None = None
 
@@ -72,7 +77,9 @@ class Augmentation(nn.Module, ABC):
     def apply(self, wave: Tensor, *_: Any, **params: Any) -> Tensor:  # type: ignore[override]
         """`wave`, every row changed as its parameters say. No randomness."""
         if self.form == "multiplier":
-            return wave * torch.as_tensor(self.multiplier(**params), device=wave.device).expand(len(wave))[:, None, None]
+            return (
+                wave * torch.as_tensor(self.multiplier(**params), device=wave.device).expand(len(wave))[:, None, None]
+            )
         if self.form == "response":
             return filtered(wave, lambda n_fft: self.response(n_fft, **params), self.tail_samples())
         if self.form == "impulse":
@@ -123,8 +130,30 @@ class Augmentation(nn.Module, ABC):
             raise UserError(
                 f"{self!r} already hears waves at {self.sample_rate} Hz; make another one for {sample_rate} Hz"
             )
+        if self.sample_rate is None:
+            for low_name, high_name in self.ranges_hz:
+                self._check_reach(low_name, high_name, sample_rate)
         self.sample_rate = sample_rate
         return self
+
+    def _check_reach(self, low_name: str, high_name: str, sample_rate: int) -> None:
+        limit_hz = HIGHEST_TURNS * sample_rate
+        for name in (low_name, high_name):
+            if getattr(self, name) > limit_hz:
+                what = (
+                    f"{type(self).__name__}: {name}={getattr(self, name):g} Hz is above {limit_hz:g} Hz, "
+                    f"{HIGHEST_TURNS} of the sample rate of {sample_rate} Hz"
+                )
+                if name == low_name:
+                    raise UserError(f"{what}, and nothing of the range is left; lower it")
+                warnings.warn(f"{what}; {limit_hz:g} Hz is used", UserWarning, stacklevel=3)
+
+    def highest_hz(self, name: str) -> float:
+        """The argument of this name, the upper end of one of `ranges_hz`, or the most that the sample rate allows.
+
+        `at_rate` warns where that is less than what was asked for; the argument itself stays as it was given.
+        """
+        return min(getattr(self, name), HIGHEST_TURNS * self.rate())
 
     def rate(self) -> int:
         """The sample rate in Hz, or the error that nobody has said it."""
