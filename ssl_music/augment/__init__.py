@@ -1,8 +1,9 @@
 """Augmentations: (B, 1, T) → (B, 1, T), random for each example, batched on the device.
 
     base     the contract: draw the numbers, apply them      chain    effects in order, linear ones fused
-    level    PolarityInversion, Gain                         filters  HighLowPass
-    noise    Noise: white, pink, brown
+    level    PolarityInversion, Gain                         filters  HighLowPass, LowPass, HighPass,
+    noise    Noise: white, pink, brown                                BandPass, BandStop
+    equalizer  ParametricEQ
     echo     Delay, Reverb                                   layers   parts that effects share
     dynamics Compressor, DynamicRangeCompression             mask     TimeMask, TimeReversal
     distortion  Clipping, Saturation                         mix      Mix: another example of the batch
@@ -18,7 +19,8 @@ from ssl_music.augment.codec import LowFidelity
 from ssl_music.augment.distortion import Clipping, Saturation
 from ssl_music.augment.dynamics import Compressor, DynamicRangeCompression
 from ssl_music.augment.echo import Delay, Reverb
-from ssl_music.augment.filters import HighLowPass
+from ssl_music.augment.equalizer import ParametricEQ
+from ssl_music.augment.filters import BandPass, BandStop, HighLowPass, HighPass, LowPass
 from ssl_music.augment.foreign import Foreign
 from ssl_music.augment.level import Gain, PolarityInversion
 from ssl_music.augment.mask import TimeMask, TimeReversal
@@ -27,6 +29,8 @@ from ssl_music.augment.noise import Noise
 
 __all__ = [
     "Augmentation",
+    "BandPass",
+    "BandStop",
     "Chain",
     "Clipping",
     "Compressor",
@@ -36,9 +40,12 @@ __all__ = [
     "Foreign",
     "Gain",
     "HighLowPass",
+    "HighPass",
     "LowFidelity",
+    "LowPass",
     "Mix",
     "Noise",
+    "ParametricEQ",
     "PolarityInversion",
     "Reverb",
     "Saturation",
