@@ -48,9 +48,9 @@ class Foreign(Augmentation):
 
     These packages have chances of their own, often 0.5: set them to 1 and leave the choice of rows to `p`.
 
-    In a recipe: `transform: {class_path: audiomentations.LowPassFilter, init_args: {p: 1.0}}`, or the dotted name of a
-    function of your own, `transform: my_effects.room`. So it has to be with pedalboard, which is compiled and cannot be
-    copied, and with classes whose arguments have no types.
+    In a recipe: `transform: {class_path: audiomentations.LowPassFilter, init_args: {p: 1.0}}`, or the dotted name of
+    a function of your own, `transform: my_effects.room`. So it has to be with pedalboard, which is compiled and
+    cannot be copied, and with classes whose arguments have no types.
 
     With "batch" the first row's seed sets the call, and the callable draws for each example inside: a row comes out
     differently in other company, and on another device, which no effect of ours does. A callable with a generator of
