@@ -5,6 +5,7 @@ and of the GPU's tensor cores run fastest so. Weights keep torch's ordinary orde
 """
 
 import math
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +15,7 @@ from ssl_music.errors import UserError, unknown_name
 #: facts of the end-to-end experiments: "layer/group (8 groups)"
 GROUPS = 8
 NORMS = ["batch", "group", "layer", "none"]
+ACTIVATIONS = ["relu", "elu"]
 
 
 def norm_1d(kind: str, channels: int) -> nn.Module:
@@ -73,24 +75,72 @@ def channels_last(image: Tensor) -> Tensor:
 
 
 class ConvBlock(nn.Module):
-    """Convolution 3 × 3 – norm – ReLU – max-pooling, the block of the VGG-ish networks.
+    """Convolution 3 × 3 – norm – ReLU – max-pooling, the block of the VGG-ish networks; or another kernel, ELU.
 
-    Shape: (B, inputs, H, W) → (B, outputs, H // pool, W // pool).
+    `padding` is "same", as many cells out of the convolution as went in, or "valid", none made up at the edges.
+    `pool_stride=None` is the pooling's own size: no cell in two pools.
+
+    Shape: (B, inputs, H, W) → (B, outputs, H // pool, W // pool), where padding and pool_stride are the defaults.
 
     >>> import torch
     >>> ConvBlock(1, 8, pool=(2, 2), norm="batch")(torch.zeros(2, 1, 16, 31)).shape
     torch.Size([2, 8, 8, 15])
     """
 
-    def __init__(self, inputs: int, outputs: int, *, pool: tuple[int, int], norm: str) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        pool: tuple[int, int],
+        norm: str,
+        kernel: tuple[int, int] = (3, 3),
+        padding: str = "same",
+        pool_stride: tuple[int, int] | None = None,
+        activation: str = "relu",
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        if activation not in ACTIVATIONS:
+            raise unknown_name("activation", activation, ACTIVATIONS)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=padding)
         self.norm = norm_2d(norm, outputs)
         self.pool = pool
+        self.pool_stride = pool_stride or pool
+        self.activation = F.elu if activation == "elu" else F.relu
 
     def forward(self, image: Tensor) -> Tensor:
-        # max and ReLU commute, in value and in gradient: pooled first, the ReLU has less to do
-        return F.relu(F.max_pool2d(self.norm(self.conv(image)), self.pool), inplace=True)
+        image = self.norm(self.conv(image))
+        if self.pool != (1, 1):
+            # max and a rising activation commute, in value and in gradient: pooled first, that has less to do
+            image = F.max_pool2d(image, self.pool, self.pool_stride)
+        return self.activation(image, inplace=True)
+
+    def wanted(self, cells: tuple[int, int]) -> tuple[int, int]:
+        """The smallest height and width that `forward` makes at least `cells` out of.
+
+        >>> ConvBlock(1, 8, pool=(2, 4), norm="none", kernel=(1, 4), padding="valid").wanted((1, 2))
+        (2, 11)
+        """
+        height, width = (
+            (cells[i] - 1) * self.pool_stride[i]
+            + self.pool[i]
+            + (self.conv.kernel_size[i] - 1 if self.conv.padding == "valid" else 0)
+            for i in (0, 1)
+        )
+        return height, width
+
+
+def smallest_image(blocks: Iterable[nn.Module]) -> tuple[int, int]:
+    """Height and width of the smallest image that a chain of `ConvBlock`s makes one cell or more of.
+
+    >>> smallest_image([ConvBlock(1, 8, pool=(2, 4), norm="none"), ConvBlock(8, 8, pool=(3, 5), norm="none")])
+    (6, 20)
+    """
+    cells = (1, 1)
+    for block in reversed(list(blocks)):
+        assert isinstance(block, ConvBlock)
+        cells = block.wanted(cells)
+    return cells
 
 
 class ResidualBlock(nn.Module):
