@@ -29,6 +29,8 @@ DOORS = {
 }
 #: inside a family, the files that its members share
 SHARED = {"base", "chain", "convolve", "fused", "labels", "layers", "pcen", "specaugment", "spectrogram"}
+#: they put the members of a family together
+GATHERING = {("__init__",), ("presets",)}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -60,7 +62,7 @@ def test_imports_follow_the_table(file: Path) -> None:
         assert family not in FREE and family != "__init__", f"a helper imports {'.'.join(name)}"
         if name[1] != family:
             assert rank(name[1]) < rank(family), f"{family} must not import {'.'.join(name)}"
-        elif family in ("encoders", "augment", "catalogs", "methods") and parts[1:] != ("__init__",):
+        elif family in ("encoders", "augment", "catalogs", "methods") and parts[1:] not in GATHERING:
             of_own_parts = len(parts) > 2 or (len(name) > 2 and (PACKAGE / family / name[2]).is_dir())
             assert of_own_parts or (len(name) > 2 and name[2] in SHARED | METHOD_PARTS), f"sibling: {'.'.join(name)}"
 

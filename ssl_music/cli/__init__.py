@@ -1,7 +1,7 @@
 """The command line `ssl-music`: parse → seed → build → call. Nothing heavy is imported before a verb is chosen.
 
-    verbs   one typed function a verb; its docstring is its help
-    parse   the one door to YAML and jsonargparse: recipes, arguments, hints for misspelt names
+    verbs      one typed function a verb; its docstring is its help; listening holds one of them
+    parse      the one door to YAML and jsonargparse: recipes, arguments, hints for misspelt names
 
 Exit codes: 0 done · 2 something to mend, said in one line · 130 interrupted with Ctrl-C.
 """

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
 #: arguments that stand without a flag: `ssl-music search song.mp3`
-POSITIONAL = {"check": "directory", "search": "query", "tag": "files"}
+POSITIONAL = {"check": "directory", "listen": "file", "search": "query", "tag": "files"}
+#: verbs that take from a recipe these arguments alone: it may be the recipe of another verb
+TAKEN = {"listen": {"method"}}
 #: arguments that are made here, from others
 MADE = {"trainer", "config", "training"}
 #: where the recipes are: beside the package in a clone, under the environment once installed as a wheel
@@ -66,7 +68,7 @@ def _parser(verb: Callable) -> jsonargparse.ArgumentParser:
     if positional == "files":
         parser.add_argument(positional, type=Path, nargs="+")
     elif positional:
-        parser.add_argument(positional, type=Path if positional == "directory" else str)
+        parser.add_argument(positional, type=str if positional == "query" else Path)
     skip: set[str | int] = {*MADE, positional} if positional else {*MADE}
     if verb.__name__ == "quickstart":
         _add_own_folder(parser)
@@ -91,14 +93,28 @@ def _register(wanted: Any) -> None:
 
 
 def _parse(parser: jsonargparse.ArgumentParser, verb: Callable, words: list[str]) -> jsonargparse.Namespace:
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--recipe=") else [word])]
     words = [
-        str(_recipe(word)) if position and words[position - 1] == "--recipe" else word
+        _recipe_for(verb, word) if position and words[position - 1] == "--recipe" else word
         for position, word in enumerate(words)
     ]
     if "catalog" in inspect.signature(verb).parameters and verb.__name__ != "quickstart":
         words = _with_catalog_class(words)
     with teaching(parser):
         return parser.parse_args(words)
+
+
+def _recipe_for(verb: Callable, name: str) -> str:
+    """The recipe as jsonargparse takes it: a path, or text where the verb takes only some of its keys."""
+    path = _recipe(name)
+    if verb.__name__ not in TAKEN:
+        return str(path)
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    taken = {key: value for key, value in (recipe or {}).items() if key in TAKEN[verb.__name__]}
+    if not taken:
+        keys = ", ".join(recipe or {}) or "none"
+        raise UserError(f"{name}: {verb.__name__} wants a recipe of pretrain, one with a method; its keys: {keys}")
+    return yaml.safe_dump(taken)
 
 
 def _recipe(name: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssl_music._files import replacing
+from ssl_music.cli.listening import listen
 from ssl_music.cli.show import print_rows
 from ssl_music.errors import UserError
 
@@ -389,6 +390,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "quickstart": quickstart,
     "check": check,
     "pack": pack,
+    "listen": listen,
     "pretrain": pretrain,
     "embed": embed,
     "probe": probe,

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, distributed
 
-from ssl_music.augment import Augmentation, Chain
+from ssl_music.augment import Augmentation, Chain, presets
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
@@ -27,7 +27,8 @@ class Method(LightningModule, ABC):
     """One way of training an encoder.
 
     A subclass passes its encoder, augmentations and Adam's two numbers on, stores every argument under its own
-    name, and writes `losses`. Adam without schedule is what CLMR (3e-4) and the 2020 comparison (1e-4) train with.
+    name, and writes `losses`. `augment` is a list of effects, or the name of a chain in `augment.presets`. Adam
+    without schedule is what CLMR (3e-4) and the 2020 comparison (1e-4) train with.
     """
 
     crops: int = 1  #: independent crops of a track in one example
@@ -38,7 +39,7 @@ class Method(LightningModule, ABC):
     keeps: Literal["last", "best"] = "last"
 
     def __init__(
-        self, encoder: Encoder, *, augment: Sequence[Augmentation], learning_rate: float, weight_decay: float
+        self, encoder: Encoder, *, augment: Sequence[Augmentation] | str, learning_rate: float, weight_decay: float
     ) -> None:
         super().__init__()
         if not learning_rate > 0 or not weight_decay >= 0:
@@ -46,10 +47,13 @@ class Method(LightningModule, ABC):
                 f"learning_rate {learning_rate}, weight_decay {weight_decay}: wanted above 0, and 0 or above"
             )
         self.encoder = encoder
-        self.augment = list(augment)
+        self.augment = augment if isinstance(augment, str) else list(augment)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.chain = Chain(self.augment, sample_rate=encoder.sample_rate)
+        if isinstance(self.augment, str):
+            self.chain = presets.named(self.augment, sample_rate=encoder.sample_rate)
+        else:
+            self.chain = Chain(self.augment, sample_rate=encoder.sample_rate)
         self.seed = 0  # `train` sets the run's
         #: embeddings of the last batch, the two views under each other, for whoever watches: name → (2B, D)
         self.watched: dict[str, Tensor] = {}

@@ -41,7 +41,7 @@ class SimCLR(Method):
     def __init__(
         self,
         encoder: Encoder,
-        augment: Sequence[Augmentation] = (),
+        augment: Sequence[Augmentation] | str = (),
         *,
         crops: int = 2,
         temperature: float = 0.5,

@@ -44,7 +44,7 @@ class Supervised(Method):
         self,
         encoder: Encoder,
         column: str | None = None,
-        augment: Sequence[Augmentation] = (),
+        augment: Sequence[Augmentation] | str = (),
         *,
         tags: Sequence[str] | None = None,
         frozen: bool = False,

@@ -7,12 +7,22 @@ palette    colours for light and dark, safe for colour-blind readers
 figures    loss, collapse and score figures: the one door to matplotlib
 map        vectors → a place for each song (t-SNE), and its class in each label column
 scatter    the map as SVG with titles and a legend to point at, and as a figure
-players    a few seconds of a packed song → an audio player inside the page
+songs      a few seconds of a packed song → an audio player inside the page
 sections   one function a part of the page
 page       page: the whole of it
-page.css, page.js   how it looks, and the little it does; without JavaScript everything can be read
+
+file, chain ──excerpts──> clips ──Chain──> views ──pictures──> page.html
+
+excerpts   one clip of a file, and others of it, as training cuts them
+pictures   waveform over log-mel, on scales that many sounds share
+listen     listen: the original and its views as wav, and the page of them
+
+document   the frame of both pages; text, small pieces of HTML
+page.css, page.js   how they look, and the little they do; without JavaScript everything can be read
+listen.css, listen.js   what only the page of `listen` needs
 """
 
+from ssl_music.report.listen import listen
 from ssl_music.report.page import page
 
-__all__ = ["page"]
+__all__ = ["listen", "page"]

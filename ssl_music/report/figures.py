@@ -130,7 +130,7 @@ def score_figure(scores: Sequence[Score]) -> Figure:
     rows = max(len(score.encoders) for score in scores)
     across = min(len(scores), 3)
     down = -(-len(scores) // across)
-    with _styled():
+    with styled():
         figure = Figure((WIDTH * across, (0.9 + 0.28 * rows) * down), dpi=DPI, layout="constrained")
         panels = list(figure.subplots(down, across, squeeze=False).flat)
         for axes, score in zip(panels, scores, strict=False):
@@ -143,7 +143,7 @@ def score_figure(scores: Sequence[Score]) -> Figure:
 @contextmanager
 def drawing(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """A figure of so many inches with one panel, to be drawn in the style of the rest."""
-    with _styled():
+    with styled():
         figure = Figure((width, height), dpi=DPI, layout="constrained")
         yield figure, figure.add_subplot()
 
@@ -151,7 +151,7 @@ def drawing(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figu
 def svg(figure: Figure, label: str) -> str:
     """The figure for inside a page: its colours and fonts are the page's; `label` says in words what it shows."""
     buffer = StringIO()
-    with _styled():
+    with styled():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -165,7 +165,7 @@ def svg(figure: Figure, label: str) -> str:
 
 def save(figure: Figure, path: Path) -> None:
     """The figure as PNG, whole or absent."""
-    with _styled(), replacing(path) as temporary:
+    with styled(), replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
 
 
@@ -219,7 +219,7 @@ def drawable(text: str) -> str:
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
+def styled() -> Iterator[None]:
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name in a script the font lacks
         yield

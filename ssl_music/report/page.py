@@ -1,21 +1,18 @@
 """The page of a run: one HTML file with everything inside, and its figures as PNG beside it."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from ssl_music._files import replacing
-from ssl_music.report import palette, sections
+from ssl_music.report import sections
+from ssl_music.report.document import document
 from ssl_music.report.figures import loss_figure, rank_figure, save, score_figure, similarity_figure
 from ssl_music.report.map import colourings, coordinates, drawn_rows
 from ssl_music.report.run import Run
 from ssl_music.report.scatter import map_figure, scatter
 from ssl_music.report.songs import neighbours
 from ssl_music.report.text import paragraph, section
-
-#: the browser itself sees to it that nothing is fetched
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
 def page(run: Path | str) -> Path:
@@ -48,7 +45,7 @@ def page(run: Path | str) -> Path:
     path = facts.root / "page.html"
     with replacing(path) as temporary:
         # names of files may hold bytes that are no text
-        temporary.write_bytes(_document(parts, title="ssl_music run").encode(errors="replace"))
+        temporary.write_bytes(document(parts, title="ssl_music run").encode(errors="replace"))
     for name, figure in figures.items():
         save(figure, facts.root / f"{name}.png")
     return path
@@ -72,29 +69,3 @@ def _map(facts: Run) -> tuple[str, Figure]:
     drawn = scatter(places, rows, colours, marked=marked)
     figure = map_figure(places, colours[0] if colours else None, title=f"{len(rows):,} songs, t-SNE of embeddings")
     return section("Map of the catalog", paragraph(note, kind="note"), drawn, id="map"), figure
-
-
-def _document(parts: list[str], *, title: str) -> str:
-    style = (files("ssl_music.report") / "page.css").read_text(encoding="utf-8")
-    script = (files("ssl_music.report") / "page.js").read_text(encoding="utf-8")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{title}</title>
-<style>
-{palette.css()}
-{style}</style>
-</head>
-<body>
-<main>
-{chr(10).join(part for part in parts if part)}
-</main>
-<script>
-{script}</script>
-</body>
-</html>
-"""
