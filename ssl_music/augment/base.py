@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_music.augment.convolve import convolved, filtered
-from ssl_music.augment.fused import Drawn, put, run
+from ssl_music.augment.fused import Drawn, check_finite, put, run
 from ssl_music.errors import UserError
 
 Effect = TypeVar("Effect", bound="Augmentation")
@@ -107,6 +107,7 @@ class Augmentation(nn.Module, ABC):
         check_wave(wave, name)
         drawn = self.draw_rows(wave, generator)
         if self.changes_length:
+            check_finite(wave, name)
             return run([], [], self.apply(wave, **drawn.params), name=name)
         return run([self], [drawn], wave, name=name)
 

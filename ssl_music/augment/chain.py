@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_music.augment.base import Augmentation, check_wave
-from ssl_music.augment.fused import Drawn, run
+from ssl_music.augment.fused import Drawn, check_finite, run
 from ssl_music.errors import UserError
 
 
@@ -64,6 +64,7 @@ class Chain(nn.Module):
         """`wave` changed as `drawn` says; no randomness."""
         effects = self._effects()
         if effects and effects[0].changes_length:
+            check_finite(wave, "Chain")
             wave = effects[0].apply(wave, **drawn[0].params)
             effects, drawn = effects[1:], drawn[1:]
         return run(effects, drawn, wave, name="Chain")

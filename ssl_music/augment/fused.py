@@ -49,11 +49,7 @@ class Step(NamedTuple):
 
 
 def run(effects: Sequence[Augmentation], drawn: Sequence[Drawn], wave: Tensor, *, name: str) -> Tensor:
-    """A new tensor: `wave` through `effects` as `drawn` says, in float32 whatever autocast would do.
-
-    On the CPU it raises an error that names the rows with NaN or infinite samples; a GPU is not asked, since it would
-    have to finish all its earlier work before the answer comes.
-    """
+    """A new tensor: `wave` through `effects` as `drawn` says, in float32 whatever autocast would do."""
     out = torch.empty_like(wave, memory_format=torch.contiguous_format)
     count = ROWS_PER_PASS.get(wave.device.type, 64)
     with torch.autocast(wave.device.type, enabled=False):
@@ -61,19 +57,22 @@ def run(effects: Sequence[Augmentation], drawn: Sequence[Drawn], wave: Tensor, *
             rows = slice(first, first + count)
             part = out[rows]
             part.copy_(wave[rows])
-            _check_finite(part, first, len(wave), name)
+            check_finite(part, name, first=first, count=len(wave))
             _run_rows([Step(effect, *its.rows(rows)) for effect, its in zip(effects, drawn, strict=True)], part)
     return out
 
 
-def _check_finite(part: Tensor, first: int, count: int, name: str) -> None:
+def check_finite(wave: Tensor, name: str, *, first: int = 0, count: int | None = None) -> None:
+    """One clear error where rows hold NaN or infinity; `wave` are the rows from `first` of a batch of `count`.
+
+    On the CPU only: a GPU would have to finish all its earlier work before the answer comes.
+    """
     # a sum meets every NaN in 0.003 ms a clip; isfinite().all() takes 0.12 ms
-    if part.device.type == "cpu" and not torch.isfinite(part.detach().sum()):
-        broken = (~torch.isfinite(part.detach())).flatten(1).any(1).nonzero().flatten() + first
+    if wave.device.type == "cpu" and not torch.isfinite(wave.detach().sum()):
+        broken = (~torch.isfinite(wave.detach())).flatten(1).any(1).nonzero().flatten() + first
         if len(broken):
-            raise UserError(
-                f"{name}: NaN or infinite samples in row {', '.join(map(str, broken.tolist()))} of {count}"
-            )
+            rows = ", ".join(map(str, broken.tolist()))
+            raise UserError(f"{name}: NaN or infinite samples in row {rows} of {count or len(wave)}")
 
 
 def _run_rows(steps: Sequence[Step], part: Tensor) -> None:
