@@ -21,12 +21,12 @@ class ParametricEQ(Augmentation):
 
     `bands` peaking filters one after another, `gain_db` at the centre and 0 dB far from it (R. Bristow-Johnson, Audio
     EQ Cookbook; sox's `equalizer`). The range from `low_hz` to `high_hz` is cut into as many parts, equal in octaves,
-    and each filter has its centre in its own, drawn evenly in the logarithm, as Q is (centre over width); gains are
-    drawn evenly in dB. Neighbours add up, so loud samples may leave [−1, 1].
+    and each filter has its centre in its own, drawn evenly in the logarithm, as Q is (centre over the width between
+    half the gain in dB); gains are drawn evenly in dB. Neighbours add up, so loud samples may leave [−1, 1].
 
     With `shelves` the lowest filter moves all below its frequency and the highest all above, by half of `gain_db` at
     that frequency itself, as on a mixing desk; their Q is 0.707 and the drawn one counts for nothing. Gains of ±12 dB
-    and up to 7500 Hz are audiomentations' (SevenBandParametricEQ, PeakingFilter). Below 100 Hz it grows expensive: a
+    and up to 7500 Hz are audiomentations' (SevenBandParametricEQ, PeakingFilter). Below 125 Hz it grows expensive: a
     filter rings for longer the lower it is, and the more its gain and its Q are.
 
     Of a range that reaches above 0.49 of the sample rate the part below is used, with a warning.
@@ -48,7 +48,7 @@ class ParametricEQ(Augmentation):
         *,
         p: float = 0.5,
         bands: int = 3,
-        low_hz: float = 100.0,
+        low_hz: float = 125.0,
         high_hz: float = 7500.0,
         low_gain_db: float = -12.0,
         high_gain_db: float = 12.0,

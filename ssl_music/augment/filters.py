@@ -101,7 +101,7 @@ class HighPass(Augmentation):
     """Takes away what lies below a cutoff drawn evenly in Hz: a small loudspeaker.
 
     One half of `HighLowPass`, with its filter (second-order Butterworth, −3 dB at the cutoff) and its range of
-    200–1200 Hz. The lower the cutoff, the longer it rings and the more it costs: 20 Hz three times as much as 200.
+    200–1200 Hz. The lower the cutoff, the longer it rings and the more it costs: half as much again at 20 Hz.
 
     Of a range that reaches above 0.49 of the sample rate the part below is used, with a warning.
 

@@ -92,24 +92,23 @@ def biquad(
     """
     # s = j tan(ω/2) / tan(ω₀/2), and numerator and denominator are multiplied by cos²(ω/2) sin²(ω₀/2). Products of
     # sines lose no digits at the ends of the band, where the usual 1 − cos ω does: float32 is enough at 20 Hz.
-    half = torch.linspace(0.0, math.pi / 2, n_fft // 2 + 1, dtype=turns.dtype, device=turns.device)  # ω/2
-    sine = half.sin()
+    half = torch.linspace(0.0, math.pi / 2, n_fft // 2 + 1, dtype=turns.dtype, device=turns.device)  # ω/2, (F,)
+    sine, cosine = half.sin(), half.sin().flip(0)
     corner = math.pi * turns[:, None]  # ω₀/2, (B, 1)
-    low = corner.sin() * sine.flip(0)  # (B, F), and cos(ω/2) is the sine backwards
-    high = corner.cos() * sine
-    middle = low * high
-    low, high = low.square_(), high.square_()  # 1, s and s² are now low, 1j · middle and −high
-    real, imaginary = low - high, middle / _column(q)
+    near, far = corner.sin(), corner.cos()
+
+    def polynomial(*weights: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of w₀ + w₁ s + w₂ s². Shape: (B, F)."""
+        one, s, square = (weight[:, None] if isinstance(weight, Tensor) else weight for weight in weights)
+        real = (one * near.square() * cosine.square()).sub_(square * far.square() * sine.square())
+        return real, s * (near * far) * (sine * cosine)
+
+    top, side = polynomial(*numerator)
+    real, imaginary = polynomial(1.0, 1 / q, 1.0)
     norm = (real * real).addcmul_(imaginary, imaginary)
     real, imaginary = real.div_(norm), imaginary.div_(norm)
-    top = low.mul_(_column(numerator[0])).sub_(high.mul_(_column(numerator[2])))
-    side = middle.mul_(_column(numerator[1]))
     # (top + 1j · side) / (real + 1j · imaginary)
     return torch.complex((top * real).addcmul_(side, imaginary), (side * real).addcmul_(top, imaginary, value=-1.0))
-
-
-def _column(value: Tensor | float) -> Tensor | float:
-    return value[:, None] if isinstance(value, Tensor) else value
 
 
 @lru_cache(maxsize=1024)
