@@ -1,10 +1,10 @@
-"""The delay's impulse at the right sample and height; a reverb whose measured RT60 and energy are the asked ones."""
+"""The impulses of delay and comb at the right samples and heights, in place as out of place."""
 
-import numpy as np
 import pytest
+import scipy.signal
 import torch
 
-from ssl_music.augment import Delay, Reverb
+from ssl_music.augment import Comb, Delay
 from ssl_music.augment.echo import shifted_by_gather, shifted_by_slices
 from ssl_music.errors import UserError
 
@@ -15,6 +15,10 @@ def impulse(rows=1, samples=59_049):
     wave = torch.zeros(rows, 1, samples)
     wave[..., 0] = 1.0
     return wave
+
+
+def music(rows, samples=12_000, seed=0):
+    return 0.3 * torch.randn(rows, 1, samples, generator=torch.Generator().manual_seed(seed))
 
 
 def test_delay_repeats_at_the_right_sample_and_height():
@@ -36,7 +40,7 @@ def test_delays_are_drawn_from_the_grid_of_the_field():
 def test_a_step_that_does_not_divide_the_range():
     effect = Delay(low_ms=10.0, high_ms=10.35, step_ms=0.1).at_rate(RATE)
     values = effect.draw(impulse(rows=400), torch.Generator().manual_seed(0))["delay_ms"].unique()
-    assert values.numpy() == pytest.approx([10.0, 10.1, 10.2, 10.3], abs=1e-5)
+    assert values.tolist() == pytest.approx([10.0, 10.1, 10.2, 10.3], abs=1e-5)
 
 
 def test_both_ways_to_shift_are_the_same():
@@ -58,72 +62,65 @@ def test_delay_refuses_what_is_no_step_or_range():
         Delay(low_ms=-1.0)
 
 
-def room(rt60_seconds, *, wet=1.0, pre_delay_ms=0.0, seed=5, samples=59_049):
-    """The impulse response of the reverb, as the effect itself gives it. Shape: (T,)."""
-    effect = Reverb(p=1.0, high_rt60_seconds=2.0, high_wet=1.0).at_rate(RATE)
-    params = {"rt60_seconds": rt60_seconds, "wet": wet, "pre_delay_ms": pre_delay_ms}
-    return effect.apply(
-        impulse(samples=samples),
-        seed=torch.tensor([seed], dtype=torch.int32),
-        **{name: torch.tensor([value]) for name, value in params.items()},
-    )[0, 0]
+def test_comb_repeats_at_the_right_samples_and_heights():
+    delay_ms, feedback = torch.tensor([5.0, 20.0, 10.0]), torch.tensor([0.7, 0.3, -0.5])
+    effect = Comb(p=1.0, low_feedback=-0.5).at_rate(RATE)
+    out = effect.apply(impulse(rows=3), delay_ms=delay_ms, feedback=feedback)[:, 0]
+    for row, (samples, factor) in enumerate(((110, 0.7), (441, 0.3), (220, -0.5))):  # 110.25, 441, 220.5
+        expected = torch.zeros(59_049)
+        repeats = torch.arange(-(-59_049 // samples))
+        expected[::samples] = (1 - factor**2) ** 0.5 * torch.tensor(factor).pow(repeats)
+        assert (out[row] - expected).abs().max() < 1e-6
 
 
-def measured_rt60(response):
-    """Schroeder's backward integration (1965), the slope between −5 and −35 dB, carried on to −60 (ISO 3382: T30)."""
-    energy = np.cumsum(response.double().numpy()[::-1] ** 2)[::-1]
-    decay_db = 10 * np.log10(energy / energy[0] + 1e-30)
-    part = np.flatnonzero((decay_db < -5) & (decay_db > -35))
-    return -60 / (np.polyfit(part, decay_db[part], 1)[0] * RATE)
+def test_comb_is_the_recursion_itself():
+    wave = music(rows=1)
+    effect = Comb(p=1.0, low_ms=3.0, high_ms=3.0, low_feedback=-0.9, high_feedback=-0.9).at_rate(1000)
+    expected = scipy.signal.lfilter([(1 - 0.81) ** 0.5], [1, 0, 0, 0.9], wave[0, 0].double().numpy())
+    assert torch.allclose(effect(wave)[0, 0].double(), torch.from_numpy(expected), atol=1e-5)
 
 
-@pytest.mark.parametrize("rt60_seconds", [0.2, 0.35, 0.6, 1.0, 2.0])
-@pytest.mark.parametrize("seed", [0, 123_456_789])
-def test_measured_reverberation_time_is_the_asked_one(rt60_seconds, seed):
-    assert measured_rt60(room(rt60_seconds, seed=seed)) == pytest.approx(rt60_seconds, rel=0.1)
-
-
-def test_direct_sound_and_tail_share_the_energy_as_asked():
-    response = room(0.5, wet=0.3, pre_delay_ms=10.0)
-    assert response[0].square() == pytest.approx(0.7, abs=1e-3)
-    assert response[1:].square().sum() == pytest.approx(0.3, abs=1e-3)
-    assert response[1:220].abs().max() < 1e-4  # silence until the pre-delay of 220.5 samples is over
-    assert response[220:300].abs().max() > 0.01
-
-
-def test_broad_band_sound_keeps_its_energy():
-    wave = torch.randn(8, 1, 10 * RATE, generator=torch.Generator().manual_seed(0))
-    out = Reverb(p=1.0).at_rate(RATE)(wave, torch.Generator().manual_seed(0))
-    assert 10 * torch.log10(out.square().mean(-1) / wave.square().mean(-1)).abs().max() < 1.0
-
-
-def test_rooms_differ_from_row_to_row():
-    effect = Reverb(p=1.0, low_wet=0.5).at_rate(RATE)
-    first, second = effect(impulse(rows=2), torch.Generator().manual_seed(0))[:, 0]
-    assert (first[1:] * second[1:]).sum().abs() < 0.1
-
-
-def test_the_end_does_not_wrap_round_to_the_beginning():
-    wave = torch.zeros(4, 1, 59_049)
-    wave[..., -1] = 1.0
-    out = Reverb(p=1.0).at_rate(RATE)(wave, torch.Generator().manual_seed(0))
-    assert out[..., :-1].abs().max() < 1e-6
-
-
-def test_a_wave_shorter_than_the_tail_hears_the_beginning_of_the_room():
-    whole, short = room(0.6, wet=0.5), room(0.6, wet=0.5, samples=100)
-    assert torch.allclose(short, whole[:100], atol=1e-6)
+def test_comb_keeps_the_energy_of_broad_band_sounds():
+    wave = music(rows=16, samples=59_049)
+    out = Comb(p=1.0).at_rate(RATE)(wave, torch.Generator().manual_seed(0))
+    assert 10 * torch.log10(out.square().mean(-1) / wave.square().mean(-1)).abs().max() < 0.2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        ({"low_rt60_seconds": 0.0}, "0.01 <= low_rt60_seconds"),
-        ({"low_rt60_seconds": 2.0}, "low_rt60_seconds=2.0, high_rt60_seconds=1.0"),
-        ({"low_pre_delay_ms": -1.0}, "0 <= low_pre_delay_ms"),
-        ({"high_wet": 1.5}, "high_wet=1.5 is above 1"),
-    ],
+    "effect",
+    [Delay(p=1.0), Delay(p=1.0, low_ms=0.0, factor=-0.7), Comb(p=1.0), Comb(p=1.0, low_feedback=-0.99)],
+    ids=repr,
 )
-def test_reverb_refuses_impossible_rooms(arguments, match):
-    with pytest.raises(UserError, match=match):
-        Reverb(**arguments)
+def test_in_place_equals_out_of_place(effect):
+    wave = music(rows=7)
+    params = effect.at_rate(RATE).draw(wave, torch.Generator().manual_seed(0))
+    expected = effect.apply(wave, **params)
+    for rows in (torch.arange(7), torch.tensor([4, 1])):
+        out = wave.clone()
+        effect.change(out, rows, {name: value[rows] for name, value in params.items()})
+        untouched = [row for row in range(7) if row not in rows]
+        assert (out[rows] - expected[rows]).abs().max() < 1e-5
+        assert torch.equal(out[untouched], wave[untouched])
+
+
+@pytest.mark.parametrize("effect", [Delay(p=0.6), Comb(p=0.6)], ids=repr)
+def test_gradients_are_those_of_apply(effect):
+    wave, weight = music(rows=6).requires_grad_(), music(rows=6, seed=1)
+    drawn = effect.at_rate(RATE).draw_rows(wave, torch.Generator().manual_seed(2))
+    out = effect(wave, torch.Generator().manual_seed(2))
+    gradient = torch.autograd.grad((out * weight).sum(), wave)[0]
+    out = torch.where(drawn.chosen[:, None, None], effect.apply(wave, **drawn.params), wave)
+    assert 0 < drawn.chosen.sum() < 6
+    assert (gradient - torch.autograd.grad((out * weight).sum(), wave)[0]).abs().max() < 1e-5
+    assert (effect(wave.detach(), torch.Generator().manual_seed(2)) - out).abs().max() < 1e-5
+
+
+def test_comb_refuses_what_never_fades_or_never_sounds():
+    with pytest.raises(UserError, match=r"high_feedback=1.0 is above 0.99"):
+        Comb(high_feedback=1.0)
+    with pytest.raises(UserError, match=r"-0.99 <= low_feedback"):
+        Comb(low_feedback=-1.0)
+    with pytest.raises(UserError, match=r"low_ms=0.01 is less than one sample at 22050 Hz"):
+        Comb(low_ms=0.01).at_rate(RATE)
+    with pytest.raises(UserError, match=r"Comb: high_ms=20 is 441 samples at 22050 Hz, but the wave has only 400"):
+        Comb(p=1.0).at_rate(RATE)(torch.ones(2, 1, 400))

@@ -4,7 +4,8 @@
     level    PolarityInversion, Gain                         filters  HighLowPass, LowPass, HighPass,
     noise    Noise: white, pink, brown                                BandPass, BandStop
     equalizer  ParametricEQ
-    echo     Delay, Reverb                                   layers   parts that effects share
+    echo     Delay, Comb                                     layers   parts that effects share
+    room     Reverb
     dynamics Compressor, DynamicRangeCompression             mask     TimeMask, TimeReversal
     distortion  Clipping, Saturation                         mix      Mix: another example of the batch
     codec    LowFidelity
@@ -16,9 +17,10 @@ A new effect is one file with one class, and one line here.
 from ssl_music.augment.base import Augmentation, Drawn
 from ssl_music.augment.chain import Chain
 from ssl_music.augment.codec import LowFidelity
+from ssl_music.augment.crop import RandomResizedCrop
 from ssl_music.augment.distortion import Clipping, Saturation
 from ssl_music.augment.dynamics import Compressor, DynamicRangeCompression
-from ssl_music.augment.echo import Delay, Reverb
+from ssl_music.augment.echo import Comb, Delay
 from ssl_music.augment.equalizer import ParametricEQ
 from ssl_music.augment.filters import BandPass, BandStop, HighLowPass, HighPass, LowPass
 from ssl_music.augment.foreign import Foreign
@@ -26,6 +28,7 @@ from ssl_music.augment.level import Gain, PolarityInversion
 from ssl_music.augment.mask import TimeMask, TimeReversal
 from ssl_music.augment.mix import Mix
 from ssl_music.augment.noise import Noise
+from ssl_music.augment.room import Reverb
 
 __all__ = [
     "Augmentation",
@@ -33,6 +36,7 @@ __all__ = [
     "BandStop",
     "Chain",
     "Clipping",
+    "Comb",
     "Compressor",
     "Delay",
     "Drawn",
@@ -47,6 +51,7 @@ __all__ = [
     "Noise",
     "ParametricEQ",
     "PolarityInversion",
+    "RandomResizedCrop",
     "Reverb",
     "Saturation",
     "TimeMask",
