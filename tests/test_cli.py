@@ -56,6 +56,8 @@ def test_each_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]
         (["probe", "--vectors", "nowhere"], "nowhere"),
         (["search", "song.mp3", "--index", "nowhere"], "nowhere: no index"),
         (["check", "nowhere"], "nowhere"),
+        (["listen", "song.mp3", "--augment", "clmr"], "song.mp3: no such file"),
+        (["listen", "song.mp3"], "listen wants --recipe with a recipe of pretrain, or --augment"),
         (["tag", "song.mp3", "--checkpoint", "none"], "none: no such checkpoint"),
     ],
 )
@@ -117,6 +119,27 @@ def test_flags_override_the_recipe_and_a_pack_replaces_its_folder(
     wanted = yaml.safe_load((RECIPES / "clmr_small.yaml").read_text())["trainer"]["max_steps"]
     assert built["trainer"]["max_steps"] == wanted
     assert built["config"]["method"]["init_args"]["temperature"] == 0.7
+
+
+def test_augmentations_by_name_stay_a_name_in_the_recipe(
+    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ssl_music import checkpoint
+    from ssl_music.augment import presets
+    from ssl_music.cli import parse
+
+    words = ["--recipe", str(RECIPES / "clmr_small.yaml"), "--catalog.root", str(music), "--method.augment"]
+    method = parse.arguments(verbs.pretrain, [*words, "clmr"])["method"]
+    assert repr(method.chain) == repr(presets.clmr(sample_rate=22050)) and method.augment == "clmr"
+    out = ["--out", str(tmp_path / "run"), "--trainer.max_steps", "1", "--batch_size", "2", "--epoch_of", "tracks"]
+    out += ["--valid_split", "null"]
+    assert cli.main(["pretrain", *words, "light", *out]) == 0
+    recipe = checkpoint.provenance(tmp_path / "run" / "encoder.safetensors")["recipe"]
+    assert recipe["method"]["init_args"]["augment"] == "light"
+    capsys.readouterr()
+    assert cli.main(["pretrain", *words, "key_save", *out]) == 2
+    error = capsys.readouterr().err
+    assert "unknown chain of augmentations 'key_save'; did you mean 'key_safe'? Known: clmr, tutorial" in error
 
 
 def test_same_seed_same_weights() -> None:

@@ -1,4 +1,4 @@
-"""Listening: files and page tell the same, repeat with the seed, and say what went otherwise than one would expect."""
+"""Listening: files and page tell the same, repeat with the seed, and say what went otherwise than expected."""
 
 import base64
 import re

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ssl_music import audio, cli
+from ssl_music.augment import presets
 from ssl_music.cli import verbs
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -33,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_four_uses(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert [name for name, _ in BLOCKS] == ["pretrain", "probe", "tag", "search"]
+    assert [name for name, _ in BLOCKS] == ["listen", "pretrain", "probe", "tag", "search"]
     for name, block in BLOCKS:
         for line in block.strip().splitlines():
             program, *words = [str(Path(word).expanduser()) if "~" in word else word for word in shlex.split(line)]
@@ -44,6 +45,11 @@ def test_the_four_uses(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "balanced accuracy" in printed and "group-disjoint 80/10/10 seed 0" in printed
     assert "song.wav" in printed and "similarity" in printed
+    assert Path("runs/listen/page.html").is_file() and Path("runs/listen-key/view-8.wav").is_file()
+
+
+def test_every_chain_by_name_is_told_of() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(presets.PRESETS)
 
 
 def test_every_verb_and_recipe_is_told_of() -> None:

@@ -25,7 +25,7 @@ def clmr(*, sample_rate: int) -> Chain:
     return Chain(
         [
             PolarityInversion(p=0.8),
-            Noise(p=0.01, low_snr_db=40.0, high_snr_db=80.0),
+            Noise(p=0.01, low_snr_db=40.0, high_snr_db=80.0, colors=["white"]),
             Gain(p=0.3),
             _high_or_low_pass(0.8, sample_rate),
             Delay(p=0.3),
@@ -36,7 +36,7 @@ def clmr(*, sample_rate: int) -> Chain:
 
 
 def tutorial(*, sample_rate: int) -> Chain:
-    """The chain of the ISMIR 2021 tutorial "Music Classification: Beyond Supervised Learning" (Won, Spijkervet, Choi).
+    """The chain of the tutorial "Music Classification: Beyond Supervised Learning" (Won, Spijkervet & Choi, 2021).
 
     Polarity 0.8, noise 0.3, gain 0.2, high- or low-pass 0.8, delay 0.5, pitch shift 0.4, reverb 0.3; ranges as in
     `clmr`, but for the noise. That is loud: "snr" 0.3 to 0.5 is a ratio of standard deviations, 10.5 to 6 dB.
@@ -44,7 +44,7 @@ def tutorial(*, sample_rate: int) -> Chain:
     return Chain(
         [
             PolarityInversion(p=0.8),
-            Noise(p=0.3, low_snr_db=6.0, high_snr_db=10.5),
+            Noise(p=0.3, low_snr_db=6.0, high_snr_db=10.5, colors=["white"]),
             Gain(p=0.2),
             _high_or_low_pass(0.8, sample_rate),
             Delay(p=0.5),
@@ -81,7 +81,7 @@ def tempo_safe(*, sample_rate: int) -> Chain:
     return Chain(
         [
             PolarityInversion(p=0.8),
-            Noise(p=0.01, low_snr_db=40.0, high_snr_db=80.0),
+            Noise(p=0.01, low_snr_db=40.0, high_snr_db=80.0, colors=["white"]),
             Gain(p=0.3),
             _high_or_low_pass(0.8, sample_rate),
             Reverb(p=0.6, low_rt60_seconds=0.1, high_rt60_seconds=0.3, high_pre_delay_ms=5.0),
@@ -99,7 +99,7 @@ def light(*, sample_rate: int) -> Chain:
     return Chain(
         [
             PolarityInversion(p=0.5),
-            Noise(p=0.2, low_snr_db=30.0, high_snr_db=60.0),
+            Noise(p=0.2, low_snr_db=30.0, high_snr_db=60.0, colors=["white"]),
             Gain(p=0.5, low_db=-6.0),
             HighLowPass(
                 p=0.3,
@@ -129,7 +129,7 @@ def named(name: str, *, sample_rate: int) -> Chain:
     >>> named("clmrr", sample_rate=22050)
     Traceback (most recent call last):
     ...
-    ssl_music.errors.UserError: unknown chain of augmentations 'clmrr'; did you mean 'clmr'? Known: clmr, tutorial, ...
+    ssl_music.errors.UserError: unknown chain of augmentations 'clmrr'; did you mean 'clmr'? Known: clmr, ...
     """
     if name not in PRESETS:
         raise unknown_name("chain of augmentations", name, list(PRESETS))
