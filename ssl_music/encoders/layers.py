@@ -102,14 +102,19 @@ class ConvBlock(nn.Module):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise unknown_name("activation", activation, ACTIVATIONS)
-        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=padding)
+        # "same" of an even length: the longer half follows; nn.Conv2d's own "same" does so too, but warns of it
+        odd = padding == "same" and all(side % 2 for side in kernel)
+        left, top = (kernel[1] - 1) // 2, (kernel[0] - 1) // 2
+        self.edges = None if odd or padding == "valid" else (left, kernel[1] // 2, top, kernel[0] // 2)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=(top, left) if odd else 0)
         self.norm = norm_2d(norm, outputs)
+        self.padding = padding
         self.pool = pool
         self.pool_stride = pool_stride or pool
         self.activation = F.elu if activation == "elu" else F.relu
 
     def forward(self, image: Tensor) -> Tensor:
-        image = self.norm(self.conv(image))
+        image = self.norm(self.conv(image if self.edges is None else F.pad(image, self.edges)))
         if self.pool != (1, 1):
             # max and a rising activation commute, in value and in gradient: pooled first, that has less to do
             image = F.max_pool2d(image, self.pool, self.pool_stride)
@@ -124,7 +129,7 @@ class ConvBlock(nn.Module):
         height, width = (
             (cells[i] - 1) * self.pool_stride[i]
             + self.pool[i]
-            + (self.conv.kernel_size[i] - 1 if self.conv.padding == "valid" else 0)
+            + (self.conv.kernel_size[i] - 1 if self.padding == "valid" else 0)
             for i in (0, 1)
         )
         return height, width
