@@ -22,6 +22,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "encoder_keys.json"
 ENCODERS = {name: kind for name, kind in members(Encoder).items() if kind.__module__.startswith(family.__name__)}
 
 _SHORT = {"width": 4, "depth": 4, "bands": 32, "sample_rate": 8000, "input_samples": 6000, "n_fft": 256, "hop": 128}
+_IMAGE = {"bands": 16, "sample_rate": 8000, "input_samples": 6000, "n_fft": 256, "hop": 128}
+_MUSICNN = {"width": 6, "dense": 5, "vertical_width": 8, "horizontal_width": 4, "horizontal_frames": [9, 5, 4]}
 #: settings that are quick to try; an encoder that is not named here is tried with its defaults
 SMALL: dict[str, list[dict[str, Any]]] = {
     "SampleCNN": [{"width": 4, "depth": 5}, {"width": 8, "depth": 4, "norm": "group"}],
@@ -30,6 +32,29 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         {**_SHORT, "residual": True, "dropout": 0.1},
         {**_SHORT, "norm": "layer"},
         {**_SHORT, "residual": True, "norm": "none", "bands": 40},
+    ],
+    "FCN": [
+        {**_IMAGE, "widths": [4, 6], "pools": [[2, 4], [4, 4]]},
+        {**_IMAGE, "widths": [4, 6, 8], "pools": [[2, 4], [4, 2], [2, 2]], "activation": "elu", "dense": 5},
+        {
+            **_IMAGE,
+            "widths": [4, 6],
+            "pools": [[4, 4], [2, 2]],
+            "kernels": [3, 1],
+            "pool_strides": [[4, 4], [5, 5]],
+            "dropout": 0.1,
+            "norm": "group",
+            "mel": {"scale": "log1p10k", "mel_scale": "slaney", "mel_norm": "slaney"},
+        },
+    ],
+    "TimeCNN": [
+        {**_IMAGE, "widths": [4, 6, 6], "pools": [4, 2, 1], "dense": [5, 7]},
+        {**_IMAGE, "across_bands": False, "widths": [4, 6], "pools": [4, 5], "dense": [8], "dropout": 0.2},
+    ],
+    "MusiCNN": [
+        {**_IMAGE, **_MUSICNN},
+        {**_IMAGE, **_MUSICNN, "embedding": "pooled", "mel": {"scale": "pcen", "spec_augment": {}}},
+        {**_IMAGE, **_MUSICNN, "over_frequency": "max", "norm": "layer", "mel": {"scale": "log1p10k"}},
     ],
     "LogMelStatistics": [{}, {"mfcc": 13, "bands": 40}],
 }
