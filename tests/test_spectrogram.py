@@ -95,6 +95,16 @@ def test_stays_float32_under_autocast_and_for_half_precision_waves() -> None:
     assert torch.equal(log_mel(wave.half()), log_mel(wave.half().float()))
 
 
+@pytest.mark.parametrize("scale", ["db", "log1p10k", "pcen"])
+def test_one_exported_graph_serves_every_batch_and_length(scale: str) -> None:
+    front = LogMel(16000, n_fft=512, hop=256, bands=96, scale=scale, spec_augment={}).eval()
+    any_size = {"wave": {0: torch.export.Dim("batch"), 2: torch.export.Dim("samples", min=257)}}
+    program = torch.export.export(front, (torch.rand(3, 1, 5000),), dynamic_shapes=any_size, strict=False).module()
+    for shape in [(1, 1, 257), (9, 1, 12345), (2, 1, 300000)]:
+        wave = 0.1 * torch.randn(shape)
+        torch.testing.assert_close(program(wave), front(wave), rtol=1e-5, atol=1e-4)
+
+
 def test_gradients_reach_the_wave() -> None:
     wave = (0.1 * torch.randn(2, 1, 4000)).requires_grad_()
     LogMel(16000, n_fft=512, hop=256, bands=96)(wave).sum().backward()

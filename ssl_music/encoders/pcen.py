@@ -77,7 +77,8 @@ def one_pole(series: Tensor, smoothing: float) -> Tensor:
     >>> one_pole(torch.tensor([4.0, 0.0, 0.0]).view(1, 3, 1), 0.5).flatten().tolist()
     [4.0, 2.0, 1.0]
     """
-    total = torch.cat([series[:, :1], smoothing * series[:, 1:]], dim=1)
+    first = torch.arange(series.shape[1], device=series.device)[:, None] == 0  # (F, 1)
+    total = torch.where(first, series, smoothing * series)
     decay, reach = 1 - smoothing, 1
     while decay**reach > FORGOTTEN:
         total = total + decay**reach * F.pad(total, (0, 0, reach, 0))[:, : series.shape[1]]

@@ -105,10 +105,12 @@ class LogMel(nn.Module):
         )
 
     def forward(self, wave: Tensor) -> Tensor:
-        rows = CPU_ROWS if wave.device.type == "cpu" else max(1, len(wave))
+        # an exported or compiled graph is one for every batch size: it cannot have as many parts as the batch needs
+        in_parts = wave.device.type == "cpu" and not torch.compiler.is_compiling()
         with torch.autocast(wave.device.type, enabled=False):
-            mel = torch.cat([self._mel(part) for part in wave[:, 0].float().split(rows)])  # (B, F, M)
-            image = self._compressed(mel).mT.contiguous().unsqueeze(1)  # (B, 1, M, F)
+            wave = wave[:, 0].float()
+            mel = torch.cat([self._mel(part) for part in wave.split(CPU_ROWS)]) if in_parts else self._mel(wave)
+            image = self._compressed(mel).mT.contiguous().unsqueeze(1)  # (B, F, M) → (B, 1, M, F)
             return image if self.spec_augment is None else self.spec_augment(image)
 
     def _mel(self, wave: Tensor) -> Tensor:
