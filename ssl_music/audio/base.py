@@ -13,6 +13,16 @@ from ssl_music.errors import UserError
 #: what a path may be given as; bytes because a name on disk need not be UTF-8
 AnyPath = str | bytes | os.PathLike
 
+#: what the name of an audio file ends in, in letters of either case; endings of films (mp4, webm) are left out on
+#: purpose
+AUDIO_ENDINGS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("aac", "ac3", "aif", "aifc", "aiff", "ape", "au", "caf", "flac", "m4a", "m4b", "mka", "mp2", "mp3", "mpc"),
+        *("oga", "ogg", "opus", "rf64", "snd", "tta", "w64", "wav", "wave", "wma", "wv"),
+    )
+)
+
 # A header outside of these is damaged or no music; 768 kHz is the fastest converter that is sold.
 CHANNELS = range(1, 9)
 SAMPLE_RATES_HZ = range(1_000, 768_001)

@@ -5,7 +5,7 @@
     noise    Noise: white, pink, brown                                BandPass, BandStop
     equalizer  ParametricEQ
     echo     Delay, Comb                                     layers   parts that effects share
-    room     Reverb
+    room     Reverb                                          impulse  ImpulseResponse: the user's rooms
     dynamics Compressor, DynamicRangeCompression             mask     TimeMask, TimeReversal
     distortion  Clipping, Saturation                         mix      Mix: another example of the batch
     codec    LowFidelity
@@ -24,6 +24,7 @@ from ssl_music.augment.echo import Comb, Delay
 from ssl_music.augment.equalizer import ParametricEQ
 from ssl_music.augment.filters import BandPass, BandStop, HighLowPass, HighPass, LowPass
 from ssl_music.augment.foreign import Foreign
+from ssl_music.augment.impulse import ImpulseResponse
 from ssl_music.augment.level import Gain, PolarityInversion
 from ssl_music.augment.mask import TimeMask, TimeReversal
 from ssl_music.augment.mix import Mix
@@ -45,6 +46,7 @@ __all__ = [
     "Gain",
     "HighLowPass",
     "HighPass",
+    "ImpulseResponse",
     "LowFidelity",
     "LowPass",
     "Mix",

@@ -68,10 +68,8 @@ class Reverb(Augmentation):
         self.check_range("low_damping", "high_damping", above=0.0)
         self.check_range("low_pre_delay_ms", "high_pre_delay_ms", above=0.0)
         self.check_range("low_wet", "high_wet", above=0.0)
-        if high_damping > 0.9:
-            raise UserError(
-                f"Reverb: high_damping={high_damping} is above 0.9; high frequencies decay in 1 - damping"
-            )
+        if high_damping > 0.8:
+            raise UserError(f"Reverb: high_damping={high_damping} is above 0.8; give from 0 (none) to 0.8")
         if high_wet > 1:
             raise UserError(f"Reverb: high_wet={high_wet} is above 1; it is the tail's share of the energy")
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from ssl_music.audio import AUDIO_ENDINGS
 from ssl_music.catalogs.base import Catalog, Track
 from ssl_music.catalogs.labels import (
     FACTS,
@@ -25,31 +26,6 @@ from ssl_music.catalogs.labels import (
 )
 from ssl_music.errors import UserError
 
-#: what a file's name must end in, in letters of either case; endings of films (mp4, webm) are left out on purpose
-AUDIO_ENDINGS = frozenset(
-    f".{ending}"
-    for ending in (
-        *(
-            "aac",
-            "ac3",
-            "aif",
-            "aifc",
-            "aiff",
-            "ape",
-            "au",
-            "caf",
-            "flac",
-            "m4a",
-            "m4b",
-            "mka",
-            "mp2",
-            "mp3",
-            "mpc",
-            "oga",
-        ),
-        *("ogg", "opus", "rf64", "snd", "tta", "w64", "wav", "wave", "wma", "wv"),
-    )
-)
 #: fact → its keys in Vorbis comments, MP4 and easy ID3; in ID3 of wav and aiff; in ASF (wma)
 TAG_KEYS = {
     "artist": ("artist", "TPE1", "Author"),

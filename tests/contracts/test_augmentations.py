@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import ssl_music.augment  # noqa: F401  (registers every member)
+from ssl_music import audio
 from ssl_music._registry import members
 from ssl_music.augment.base import Augmentation
 from ssl_music.augment.layers import pick
@@ -23,6 +24,17 @@ def shaken(wave):
 
 #: Arguments of those members that cannot be built from `p` alone.
 ARGUMENTS: dict[str, dict] = {"Foreign": {"transform": shaken}, "RandomResizedCrop": {"samples": SAMPLES - 3000}}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rooms(tmp_path_factory):
+    """Two impulse responses, one twice as long as the other."""
+    folder = tmp_path_factory.mktemp("rooms")
+    for name, seconds in (("small", 0.1), ("large", 0.2)):
+        time = torch.arange(seconds * RATE) / RATE
+        noise = torch.randn(len(time), generator=torch.Generator().manual_seed(len(time)))
+        audio.write(folder / f"{name}.wav", (0.1 * noise * 1000 ** (-time / seconds)).numpy(), RATE)
+    ARGUMENTS["ImpulseResponse"] = {"files": str(folder)}
 
 
 def make(cls, p=1.0):
