@@ -1,4 +1,4 @@
-"""The parts that encoders share: the choice of norm, the plan of widths, and two kinds of 2-D block.
+"""The parts that encoders share: the choice of norm, the plan of widths, and three kinds of 2-D block.
 
 Blocks compute in channels-last order where their input is (`channels_last`): the convolutions and norms of the CPU
 and of the GPU's tensor cores run fastest so. Weights keep torch's ordinary order, so checkpoints do not notice.
@@ -171,3 +171,32 @@ class ResidualBlock(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         inner = F.relu(self.norm_1(self.conv_1(image)), inplace=True)
         return F.relu(self.norm_2(self.conv_2(inner)) + self.norm_3(self.conv_3(image)), inplace=True)
+
+
+class PooledResidualBlock(nn.Module):
+    """Two convolutions 3 × 3 with norms, the input added, ReLU, then max-pooling.
+
+    Where the width changes, the input goes through a third convolution 3 × 3 with norm; else it is added as it is.
+
+    Shape: (B, inputs, H, W) → (B, outputs, H // pool[0], W // pool[1]).
+
+    >>> import torch
+    >>> PooledResidualBlock(4, 8, pool=(2, 3), norm="batch")(torch.zeros(2, 4, 16, 31)).shape
+    torch.Size([2, 8, 8, 10])
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, pool: tuple[int, int], norm: str) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm_1 = norm_2d(norm, outputs)
+        self.conv_2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm_2 = norm_2d(norm, outputs)
+        self.conv_3 = nn.Conv2d(inputs, outputs, 3, padding=1) if inputs != outputs else nn.Identity()
+        self.norm_3 = norm_2d(norm, outputs) if inputs != outputs else nn.Identity()
+        self.pool = pool
+
+    def forward(self, image: Tensor) -> Tensor:
+        inner = F.relu(self.norm_1(self.conv_1(image)), inplace=True)
+        image = self.norm_2(self.conv_2(inner)) + self.norm_3(self.conv_3(image))
+        # max and ReLU commute: pooled first, it has less to do
+        return F.relu(F.max_pool2d(image, self.pool), inplace=True)
