@@ -29,7 +29,19 @@ DOORS = {
     "matplotlib": {"report"},
 }
 #: inside a family, the files that its members share
-SHARED = {"base", "chain", "convolve", "fused", "labels", "layers", "pcen", "specaugment", "spectrogram"}
+SHARED = {
+    "base",
+    "chain",
+    "convolve",
+    "fused",
+    "labels",
+    "layers",
+    "overlap",
+    "pcen",
+    "reading",
+    "specaugment",
+    "spectrogram",
+}
 #: they put the members of a family together
 GATHERING = {("__init__",), ("presets",)}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -9,6 +9,7 @@
     dynamics Compressor, DynamicRangeCompression             mask     TimeMask, TimeReversal
     distortion  Clipping, Saturation                         mix      Mix: another example of the batch
     codec    LowFidelity
+    pitch    PitchShift                                      tempo    TimeStretch, Varispeed
     foreign  Foreign: other people's transforms
 
 A new effect is one file with one class, and one line here.
@@ -29,7 +30,9 @@ from ssl_music.augment.level import Gain, PolarityInversion
 from ssl_music.augment.mask import TimeMask, TimeReversal
 from ssl_music.augment.mix import Mix
 from ssl_music.augment.noise import Noise
+from ssl_music.augment.pitch import PitchShift
 from ssl_music.augment.room import Reverb
+from ssl_music.augment.tempo import TimeStretch, Varispeed
 
 __all__ = [
     "Augmentation",
@@ -52,10 +55,13 @@ __all__ = [
     "Mix",
     "Noise",
     "ParametricEQ",
+    "PitchShift",
     "PolarityInversion",
     "RandomResizedCrop",
     "Reverb",
     "Saturation",
     "TimeMask",
     "TimeReversal",
+    "TimeStretch",
+    "Varispeed",
 ]
