@@ -9,7 +9,7 @@ import torch
 
 from ssl_music import audio
 from ssl_music.audio import AudioError
-from ssl_music.augment import Augmentation, Chain, Gain, ImpulseResponse
+from ssl_music.augment import Augmentation, Chain, Delay, Gain, HighLowPass, ImpulseResponse
 from ssl_music.augment import impulse as module
 from ssl_music.errors import UserError
 
@@ -50,6 +50,17 @@ def test_the_wave_is_convolved_with_the_file(rooms):
     wave = music()
     expected = np.convolve(wave[2, 0].numpy(), kernel / np.linalg.norm(kernel))[:30_000]
     assert np.abs(effect(wave)[2, 0].numpy() - expected).max() < 2e-3  # the file has 16 bits, and is cut at -60 dB
+
+
+def test_in_a_chain_it_does_what_it_does_alone(rooms):
+    effects = [HighLowPass(p=1.0), ImpulseResponse(p=1.0, files=rooms), Delay(p=1.0)]
+    chain, wave = Chain(effects, sample_rate=RATE), music()
+    drawn = chain.draw(wave, torch.Generator().manual_seed(0))
+    expected = wave
+    for effect, its in zip(effects, drawn, strict=True):
+        expected = effect.apply(expected, **its.params)
+    assert (chain.apply_drawn(wave, drawn) - expected).abs().max() < 1e-5
+    assert {"file", "wet"} == chain.described(drawn, 0)[1][1].keys()
 
 
 def test_two_rooms_of_a_folder_are_drawn_evenly(rooms):

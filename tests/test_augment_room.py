@@ -6,6 +6,7 @@ import scipy.signal
 import torch
 
 from ssl_music.augment import Reverb
+from ssl_music.augment.room import placed_by_gather, placed_by_slices
 from ssl_music.errors import UserError
 
 RATE = 22_050
@@ -80,6 +81,14 @@ def test_a_room_is_the_same_alone_and_beside_longer_ones():
         alone = effect.impulse(**{name: value[row : row + 1] for name, value in params.items()})[0]
         assert (alone - together[row, : len(alone)]).abs().max() < 1e-6
         assert (together[row, len(alone) :] == 0).all()
+
+
+def test_both_ways_to_place_a_tail_are_the_same():
+    tail, first, count = torch.rand(4, 50), torch.tensor([0, 3, 20, 9]), torch.tensor([50, 10, 40, 1])
+    placed = placed_by_slices(tail, first, count, 60)
+    assert torch.equal(placed, placed_by_gather(tail, first, count, 60))
+    assert torch.equal(placed[1, 3:13], tail[1, :10])
+    assert (placed[1, 13:] == 0).all()
 
 
 def test_rooms_differ_from_row_to_row():

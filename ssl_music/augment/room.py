@@ -22,8 +22,8 @@ class Reverb(Augmentation):
     """Convolves with a synthetic room: white noise that decays by 60 dB in the reverberation time RT60.
 
     h(t) = √(1 − wet) · impulse + √wet · tail, the tail of unit energy, `pre_delay_ms` late and cut at its RT60, so
-    that sounds of a broad band keep their energy, whatever the drawn values. Such noise is hard to tell from a real
-    hall (Moorer 1979, "About this reverberation business") and has no metallic colour of its own.
+    that sounds of a broad band keep their energy, whatever the drawn values. Such noise sounds natural (Moorer 1979,
+    "About this reverberation business") and has no metallic colour of its own.
 
     `damping` is how much faster high frequencies decay: their reverberation time is (1 − damping) · RT60, above a
     quarter of the sample rate (5.5 kHz at 22,050 Hz; the "decay HF ratio" of OpenAL's reverb, 1 − damping here, has
@@ -32,8 +32,8 @@ class Reverb(Augmentation):
     spectrum at first: white noise that decays fast, and noise of the lower half band that fills up, in power, what
     is missing there.
 
-    All but the seed are drawn evenly from their ranges; the defaults go from a furnished room to a small hall. CLMR
-    uses p = 0.6 and sox's `reverb`, which is a net of combs and all-passes with a damping from none to full.
+    All but the seed are drawn evenly from their ranges; the defaults, ours, go from a furnished room to a small hall.
+    CLMR uses p = 0.6 and sox's `reverb`, which is a net of combs and all-passes with a damping from none to full.
 
     >>> wave = torch.randn(2, 1, 59049, generator=torch.Generator().manual_seed(0))
     >>> Reverb(p=1.0).at_rate(22050)(wave, torch.Generator().manual_seed(0)).shape
@@ -141,12 +141,21 @@ def _noise(seed: Tensor, count: int) -> Tensor:
 
 def _placed(tail: Tensor, first: Tensor, count: Tensor, last: int) -> Tensor:
     """`count` samples of every row, from sample `first` on, in silence. Shape: (B, N), (B,), (B,) → (B, last)."""
-    if tail.device.type == "cpu":
-        # slices take a fifth of the time of masks; on a GPU they would wait for the numbers to come to the host
-        placed = tail.new_zeros(len(tail), last)
-        for out, row, begin, samples in zip(placed, tail, first.tolist(), count.tolist(), strict=True):
-            out[begin : begin + samples] = row[:samples]
-        return placed
+    # slices take a fifth of the time of masks; on a GPU they would wait for the numbers to come to the host
+    placed = placed_by_slices if tail.device.type == "cpu" else placed_by_gather
+    return placed(tail, first, count, last)
+
+
+def placed_by_slices(tail: Tensor, first: Tensor, count: Tensor, last: int) -> Tensor:
+    """`_placed` on the CPU."""
+    placed = tail.new_zeros(len(tail), last)
+    for out, row, begin, samples in zip(placed, tail, first.tolist(), count.tolist(), strict=True):
+        out[begin : begin + samples] = row[:samples]
+    return placed
+
+
+def placed_by_gather(tail: Tensor, first: Tensor, count: Tensor, last: int) -> Tensor:
+    """`_placed` without asking the host for any number."""
     place = torch.arange(last, device=tail.device) - first[:, None]
     outside = (place < 0) | (place >= count[:, None])
     return tail.gather(1, place.clamp_(0, tail.shape[1] - 1)).masked_fill_(outside, 0.0)
