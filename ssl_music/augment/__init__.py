@@ -10,7 +10,7 @@
     distortion  Clipping, Saturation                         mix      Mix: another example of the batch
     codec    LowFidelity
     pitch    PitchShift                                      tempo    TimeStretch, Varispeed
-    foreign  Foreign: other people's transforms
+    foreign  Foreign: other people's transforms              presets  whole chains by name: clmr, tutorial, …
 
 A new effect is one file with one class, and one line here.
 """

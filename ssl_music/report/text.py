@@ -70,8 +70,8 @@ def reading(name: str, value: float | bool) -> str:
 
     >>> reading("gain_db", -6.0), reading("cutoff_hz", 1234.5), reading("highpass", True), reading("wet", 0.25)
     ('gain −6.0 dB', 'cutoff 1,234 Hz', 'high-pass', 'wet 0.25')
-    >>> reading("pitch_semitones", 3.0), reading("reversed", False), reading("seed", 7)
-    ('pitch +3.00 semitones', 'no reversed', '')
+    >>> reading("semitones", 3.0), reading("pre_delay_ms", 3.0), reading("reversed", False), reading("seed", 7)
+    ('+3.00 semitones', 'pre delay 3 ms', 'no reversed', '')
     """
     words = name.replace("_", " ")
     if name == "seed" or name.endswith("_seed"):
@@ -79,8 +79,9 @@ def reading(name: str, value: float | bool) -> str:
     if isinstance(value, bool):
         return TRUTHS.get(name, (f"no {words}", words))[value]
     for ending, form in UNITS.items():
-        if name.endswith(ending):
-            return f"{name.removesuffix(ending).replace('_', ' ')} {form.format(value).replace('-', '−')}"
+        if f"_{name}".endswith(ending):
+            label = f"_{name}".removesuffix(ending).replace("_", " ")
+            return f"{label} {form.format(value).replace('-', '−')}".strip()
     return f"{words} {value:.3g}".replace("-", "−")
 
 
