@@ -14,6 +14,7 @@ page       page: the whole of it
 file, chain ──excerpts──> clips ──Chain──> views ──pictures──> page.html
 
 excerpts   one clip of a file, and others of it, as training cuts them
+drawn      what the effects drew, as people read it
 pictures   waveform over log-mel, on scales that many sounds share
 listen     listen: the original and its views as wav, and the page of them
 

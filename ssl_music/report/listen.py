@@ -15,15 +15,16 @@ from ssl_music._files import replacing
 from ssl_music.augment import Chain
 from ssl_music.errors import UserError
 from ssl_music.report.document import document
+from ssl_music.report.drawn import drew as described
 from ssl_music.report.excerpts import Excerpts, excerpts
 from ssl_music.report.figures import svg
 from ssl_music.report.pictures import LEFT, RIGHT, colour_key, common_scale, log_mels, picture
-from ssl_music.report.text import escaped, facts, paragraph, reading, section, table
+from ssl_music.report.text import escaped, facts, paragraph, section, table
 
 #: other clips of the file behind the one that is looked at, in the batch that the chain is given
 OTHERS = 8
-#: what happened to one view: names of effects, and what they drew
-Drew = list[tuple[str, dict[str, float]]]
+#: what happened to one view: names of effects, and the texts of what they drew
+Drew = list[tuple[str, dict[str, str]]]
 
 
 class Listened(NamedTuple):
@@ -98,7 +99,7 @@ def _views(
         for _ in range(count):
             drawn = [its.rows(slice(0, 1)) for its in chain.draw(batch, generator)]
             waves.append(chain.apply_drawn(batch[:1], drawn)[0, 0].numpy())
-            drew.append(chain.described(drawn, row=0))
+            drew.append(described(chain, drawn, row=0))
     return waves, drew
 
 
@@ -177,8 +178,8 @@ def _effects(drew: Drew, names: Sequence[str]) -> str:
     lines = []
     for name, values in drew:
         # "Gain −6 dB" needs no second "gain"
-        texts = [reading(key, value).removeprefix(f"{name.lower()} ") for key, value in values.items()]
-        lines.append(f"<li><b>{escaped(name)}</b><span>{escaped(', '.join(filter(None, texts)))}</span></li>")
+        texts = ", ".join(text.removeprefix(f"{name.lower()} ") for text in values.values())
+        lines.append(f"<li><b>{escaped(name)}</b><span>{escaped(texts)}</span></li>")
     quiet = [name for name in dict.fromkeys(names) if name not in [drawn for drawn, _ in drew]]
     left_out = paragraph(f"not drawn: {escaped(', '.join(quiet))}", kind="note") if quiet else ""
     if not lines:

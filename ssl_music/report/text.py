@@ -52,39 +52,6 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-#: endings of names that say a unit: how the value is written
-UNITS = {
-    "_hz": "{:,.0f} Hz",
-    "_db": "{:+.1f} dB",
-    "_ms": "{:.0f} ms",
-    "_seconds": "{:.2f} s",
-    "_semitones": "{:+.2f} semitones",
-    "_samples": "{:,.0f} samples",
-}
-#: truths that have a name of their own where they are false, and where they are true
-TRUTHS = {"highpass": ("low-pass", "high-pass")}
-
-
-def reading(name: str, value: float | bool) -> str:
-    """A named number as people read it, its unit taken from the name; nothing for a seed, which says nothing.
-
-    >>> reading("gain_db", -6.0), reading("cutoff_hz", 1234.5), reading("highpass", True), reading("wet", 0.25)
-    ('gain −6.0 dB', 'cutoff 1,234 Hz', 'high-pass', 'wet 0.25')
-    >>> reading("semitones", 3.0), reading("pre_delay_ms", 3.0), reading("reversed", False), reading("seed", 7)
-    ('+3.00 semitones', 'pre delay 3 ms', 'no reversed', '')
-    """
-    words = name.replace("_", " ")
-    if name == "seed" or name.endswith("_seed"):
-        return ""
-    if isinstance(value, bool):
-        return TRUTHS.get(name, (f"no {words}", words))[value]
-    for ending, form in UNITS.items():
-        if f"_{name}".endswith(ending):
-            label = f"_{name}".removesuffix(ending).replace("_", " ")
-            return f"{label} {form.format(value).replace('-', '−')}".strip()
-    return f"{words} {value:.3g}".replace("-", "−")
-
-
 def section(title: str, *parts: str, id: str) -> str:
     """A part of the page with its heading; without parts, nothing."""
     inside = "\n".join(part for part in parts if part)
