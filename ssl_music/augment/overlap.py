@@ -34,7 +34,7 @@ JUMP_COST = 0.005
 class Sizes(NamedTuple):
     """Lengths in samples."""
 
-    hop: int  #: a new piece begins that often: every 44 ms
+    hop: int  #: a new piece begins that often: every 51 ms
     fade: int  #: and is faded in over 12 ms
     step: int  #: of the search's grid: 0.36 ms
 
@@ -59,13 +59,13 @@ def sizes(sample_rate: int) -> Sizes:
     """Sizes for a sample rate in Hz.
 
     >>> sizes(22050)
-    Sizes(hop=960, fade=256, step=8)
+    Sizes(hop=1120, fade=256, step=8)
     """
 
     def blocks(seconds: float) -> int:
         return BLOCK * max(1, round(seconds * sample_rate / BLOCK))
 
-    return Sizes(blocks(0.0435), blocks(0.0116), max(1, round(0.000363 * sample_rate)))
+    return Sizes(blocks(0.0508), blocks(0.0116), max(1, round(0.000363 * sample_rate)))
 
 
 def align(wave: Tensor, near: Tensor, advance: Tensor, size: Sizes) -> Tensor:
@@ -127,7 +127,7 @@ def _coarse(wave: Tensor, middle: Tensor, jump: Tensor, step: int) -> Tensor:
 
 def _fine(wave: Tensor, start: Tensor, middle: Tensor, advance: Tensor, step: int) -> Tensor:
     """By how much each lag is to be corrected, in fractions of a sample. Shape: … → (B, K − 1)."""
-    match, reach = 16 * step, max(2, step // 2)
+    match, reach = 8 * step, max(2, step // 2)
     ahead = advance.round()[:, None]
     place = middle - match // 2
     pattern = strips(wave, start[:, :-1] + (place + ahead.int()), match)

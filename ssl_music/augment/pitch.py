@@ -21,7 +21,7 @@ class PitchShift(Augmentation):
     moves along with the pitch, as in sox. Not only whole semitones are drawn (torchaudio-augmentations: whole ones
     from −7 to 7): music is not always tuned to 440 Hz either. CLMR uses p = 0.6, key detection is better without.
 
-    Sound stands where it stood but for the length of a piece: within 7 ms plus |1 − 2^(semitones/12)| · 28 ms.
+    Sound stands where it stood but for the length of a piece: within 7 ms plus |1 − 2^(semitones/12)| · 31 ms.
 
     >>> wave = torch.sin(2 * torch.pi * 440 / 22050 * torch.arange(22050.0)).view(1, 1, -1)
     >>> octave = PitchShift(p=1.0, low_semitones=12.0, high_semitones=12.0).at_rate(22050)(wave)

@@ -15,7 +15,7 @@ from ssl_music.augment.overlap import BLOCK, align, lay, padded, sizes, strips, 
 from ssl_music.augment.reading import read
 from ssl_music.errors import UserError
 
-#: A piece of 55 ms read or left out four times as fast is all that can be called music.
+#: A piece of 62 ms read or left out four times as fast is all that can be called music.
 LARGEST_RATE = 4.0
 
 
@@ -64,7 +64,7 @@ class Varispeed(Augmentation):
     """Plays `rate` times as fast, and as much higher: a tape or a record at the wrong speed.
 
     Band-limited interpolation, see `reading`. The rate is drawn evenly on a logarithmic scale from `low_rate` to
-    `high_rate` and rounded to 1/960 at 22,050 Hz (a cent or two), so that 44 ms of output are whole samples of the
+    `high_rate` and rounded to 1/1120 at 22,050 Hz (within a cent), so that 51 ms of output are whole samples of the
     input.
 
     >>> wave = torch.sin(2 * torch.pi * 440 / 22050 * torch.arange(22050.0)).view(1, 1, -1)
