@@ -1,6 +1,7 @@
 """Effects one after another; how they run together is `fused`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,10 @@ from torch import Tensor, nn
 from ssl_music.augment.base import Augmentation, check_wave
 from ssl_music.augment.fused import Drawn, check_finite, run
 from ssl_music.errors import UserError
+
+
+#: Parameters of more numbers than this are no description.
+DESCRIBED = 32
 
 
 class Chain(nn.Module):
@@ -69,10 +74,11 @@ class Chain(nn.Module):
             effects, drawn = effects[1:], drawn[1:]
         return run(effects, drawn, wave, name="Chain")
 
-    def described(self, drawn: Sequence[Drawn], row: int) -> list[tuple[str, dict[str, float]]]:
-        """What happens to one row, to read or to log: names of the effects that chose it, and the numbers they drew.
+    def described(self, drawn: Sequence[Drawn], row: int) -> list[tuple[str, dict[str, Any]]]:
+        """What happens to one row, to read or to log: names of the effects that chose it, and what they drew.
 
-        Parameters that are no single number (the wave that is mixed in, say) are left out.
+        That is a number, or a list of them where an effect has several (the bands of an equaliser); whole waves (of
+        `Mix`) are left out.
 
         >>> from ssl_music.augment import Gain, PolarityInversion
         >>> chain = Chain([PolarityInversion(p=0.0), Gain(p=1.0, low_db=-6.0, high_db=-6.0)])
@@ -82,7 +88,7 @@ class Chain(nn.Module):
         return [
             (
                 type(effect).__name__,
-                {name: value[row].item() for name, value in its.params.items() if value[row].numel() == 1},
+                {name: value[row].tolist() for name, value in its.params.items() if value[row].numel() <= DESCRIBED},
             )
             for effect, its in zip(self._effects(), drawn, strict=True)
             if its.chosen[row]

@@ -41,7 +41,7 @@ def uniform_noise(seed: Tensor, count: int) -> Tensor:
     >>> float(uniform_noise(torch.tensor([7], dtype=torch.int32), 100_000).square().mean())
     0.33
     """
-    return _hashed(seed, count).to(torch.float32).mul_(2.0**-31)
+    return hashed(seed, count).to(torch.float32).mul_(2.0**-31)
 
 
 def gaussian_noise(seed: Tensor, count: int) -> Tensor:
@@ -55,7 +55,7 @@ def gaussian_noise(seed: Tensor, count: int) -> Tensor:
     >>> float(gaussian_noise(torch.tensor([7], dtype=torch.int32), 100_000).pow(4).mean())
     2.9...
     """
-    spread = _hashed(seed, BYTES_PER_SUM // 4 * -(-count // BYTES_PER_SUM)).view(torch.uint8)
+    spread = hashed(seed, BYTES_PER_SUM // 4 * -(-count // BYTES_PER_SUM)).view(torch.uint8)
     signs, offset = _hadamard(seed.device)
     sums = torch.addmm(offset, spread.to(torch.float32).view(-1, BYTES_PER_SUM), signs)
     # a byte has the variance (2¹⁶ − 1) / 12
@@ -142,7 +142,7 @@ def ringing_samples(decays: Iterable[float]) -> int:
     return math.ceil((math.log(2e6) + stretch) / slowest) + 2 * (1 + len(others))
 
 
-def _hashed(seed: Tensor, count: int) -> Tensor:
+def hashed(seed: Tensor, count: int) -> Tensor:
     """The hashes of `count` counters from each seed on. Shape: (B,) int32 → (B, count) int32."""
     hashed = torch.arange(count, dtype=torch.int32, device=seed.device) + seed[:, None]
     # lowbias32 of C. Wellons' hash-prospector; the masks make the arithmetic shifts of int32 logical ones

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ssl_music.augment.base import Augmentation
-from ssl_music.augment.layers import _hashed, seeds, uniform
+from ssl_music.augment.layers import hashed, seeds, uniform
 from ssl_music.errors import UserError
 
 #: An exponential over n samples is the product of one over the blocks and one within a block: n / 128 + 128 exp.
@@ -136,7 +136,7 @@ def _low_band(seed: Tensor, slow: Decay, fast: Decay) -> Tensor:
 
 def _noise(seed: Tensor, count: int) -> Tensor:
     """White noise, evenly spread over ±127.5: four samples from each hash. Shape: (B,) int32 → (B, count)."""
-    return _hashed(seed, -(-count // 4)).view(torch.int8)[:, :count] + 0.5
+    return hashed(seed, -(-count // 4)).view(torch.int8)[:, :count] + 0.5
 
 
 def _placed(tail: Tensor, first: Tensor, count: Tensor, last: int) -> Tensor:

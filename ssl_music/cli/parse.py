@@ -73,7 +73,8 @@ def _parser(verb: Callable) -> jsonargparse.ArgumentParser:
     if verb.__name__ == "quickstart":
         _add_own_folder(parser)
         skip = skip | {"catalog", "method"}
-    parser.add_function_arguments(verb, skip=skip, as_group=False)
+    # classes of other packages seldom have types on every argument (`Foreign`'s transforms): these are taken as they come
+    parser.add_function_arguments(verb, skip=skip, as_group=False, fail_untyped=False)
     if "trainer" in wanted:
         from pytorch_lightning import Trainer
 
