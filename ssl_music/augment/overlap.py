@@ -158,7 +158,10 @@ def strips(wave: Tensor, start: Tensor, width: int) -> Tensor:
     """`width` samples from each start on. Shape: (B, N), (B, …) int32 → (B, …, width)."""
     row = torch.arange(len(wave), dtype=torch.int32, device=wave.device) * wave.shape[1]
     start = start + row.view(-1, *[1] * (start.dim() - 1))
-    # rows of overlapping windows, copied whole: ten times faster than a gather of single samples
+    if torch.is_grad_enabled() and wave.requires_grad:  # the gradient of overlapping windows is made of all windows
+        index = start[..., None] + torch.arange(width, dtype=torch.int32, device=wave.device)
+        return wave.reshape(-1).index_select(0, index.flatten()).view(index.shape)
+    # rows of overlapping windows, copied whole: three times faster than single samples
     return wave.reshape(-1).unfold(0, width, 1).index_select(0, start.flatten()).view(*start.shape, width)
 
 
