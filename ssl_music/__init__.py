@@ -10,6 +10,7 @@
     embed        encoder × catalog → vectors                  vectors    the store of embeddings on disk
     probe        what is linearly readable from vectors       metrics    arrays in, numbers out
     index        nearest songs                                report     pages that people look at
+    hear         the HEAR benchmark's common API
     quickstart   the whole way, once, on built-in music       cli        the command line `ssl-music`
 
 Axes: B batch · C channel (always 1) · T samples · F frames · M mel bands · D embedding · K tags · N items.
