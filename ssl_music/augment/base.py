@@ -9,6 +9,7 @@ chosen. (A CUDA generator works too and costs that wait.)
 import inspect
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 from ssl_music.augment.convolve import convolved, filtered
 from ssl_music.augment.fused import Drawn, check_finite, put, run
 from ssl_music.errors import UserError
+
+#: Parameters of more numbers than this are no description.
+DESCRIBED = 32
 
 Effect = TypeVar("Effect", bound="Augmentation")
 #: The highest frequency that a filter is set to, as a part of the sample rate: towards half of it it rings for ever.
@@ -117,6 +121,22 @@ class Augmentation(nn.Module, ABC):
         chosen = (torch.rand(len(wave), generator=generator, device=device) < self.p).cpu()
         params = self.draw(wave, generator)
         return Drawn(chosen, {name: value.to(wave.device, non_blocking=True) for name, value in params.items()})
+
+    def choices(self) -> dict[str, Sequence[str]]:
+        """Of parameters that are a number for a choice: the names behind the numbers."""
+        return {}
+
+    def described(self, params: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The parameters of one row to read or to log: a number, a list of several, the name of a choice.
+
+        Whole waves are left out.
+        """
+        choices = self.choices()
+        return {
+            name: choices[name][int(value)] if name in choices else value.tolist()
+            for name, value in params.items()
+            if value.numel() <= DESCRIBED
+        }
 
     def change(self, out: Tensor, rows: Tensor, params: dict[str, Tensor]) -> None:
         """Applies the effect to the rows of `out` with these numbers, in place; `params` are those rows' own.

@@ -11,10 +11,6 @@ from ssl_music.augment.fused import Drawn, check_finite, run
 from ssl_music.errors import UserError
 
 
-#: Parameters of more numbers than this are no description.
-DESCRIBED = 32
-
-
 class Chain(nn.Module):
     """Augmentations in their order, each on the rows it chooses.
 
@@ -77,8 +73,7 @@ class Chain(nn.Module):
     def described(self, drawn: Sequence[Drawn], row: int) -> list[tuple[str, dict[str, Any]]]:
         """What happens to one row, to read or to log: names of the effects that chose it, and what they drew.
 
-        That is a number, or a list of them where an effect has several (the bands of an equaliser); whole waves (of
-        `Mix`) are left out.
+        Whole waves (of `Mix`) are left out.
 
         >>> from ssl_music.augment import Gain, PolarityInversion
         >>> chain = Chain([PolarityInversion(p=0.0), Gain(p=1.0, low_db=-6.0, high_db=-6.0)])
@@ -86,10 +81,7 @@ class Chain(nn.Module):
         [('Gain', {'gain_db': -6.0})]
         """
         return [
-            (
-                type(effect).__name__,
-                {name: value[row].tolist() for name, value in its.params.items() if value[row].numel() <= DESCRIBED},
-            )
+            (type(effect).__name__, effect.described({name: value[row] for name, value in its.params.items()}))
             for effect, its in zip(self._effects(), drawn, strict=True)
             if its.chosen[row]
         ]

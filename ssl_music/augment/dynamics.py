@@ -135,6 +135,9 @@ class DynamicRangeCompression(Augmentation):
             if name not in PROFILES:
                 raise unknown_name("profile", name, list(PROFILES))
 
+    def choices(self) -> dict[str, Sequence[str]]:
+        return {"profile": self.profiles}
+
     def draw(self, wave: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         if len(self.profiles) == 1:
             return {}

@@ -55,6 +55,7 @@ class ImpulseResponse(Augmentation):
     form = "impulse"
     responses: Tensor  #: (N, L), zeros after the end of each
     samples: list[int]  #: of each response, up to its end
+    names: list[str]  #: of the files
 
     def __init__(
         self,
@@ -83,11 +84,14 @@ class ImpulseResponse(Augmentation):
             raise UserError(f"ImpulseResponse: files={files!r} names none; give audio files, or a folder of them")
         self.register_buffer("responses", torch.empty(0, 0), persistent=False)
         self.samples = []
+        self.names = []
 
     def at_rate(self, sample_rate: int) -> "ImpulseResponse":
         super().at_rate(sample_rate)
         if not self.samples:
-            responses = self._read(sample_rate)
+            paths = _audio_files(self.files)
+            responses = self._read(paths, sample_rate)
+            self.names = [path.name for path in paths]
             self.samples = [len(response) for response in responses]
             padded = self.responses.new_zeros(len(responses), max(self.samples))
             for row, response in zip(padded, responses, strict=True):
@@ -103,6 +107,9 @@ class ImpulseResponse(Augmentation):
             "wet": uniform(self.low_wet, self.high_wet, wave, generator),
         }
 
+    def choices(self) -> dict[str, Sequence[str]]:
+        return {"file": self.names}
+
     def impulse(self, *, file: Tensor, wet: Tensor) -> Tensor:
         self.rate()
         on_cpu = file.device.type == "cpu"
@@ -116,8 +123,7 @@ class ImpulseResponse(Augmentation):
         impulse[:, 0] += ((1 - wet) / energy).sqrt()
         return impulse
 
-    def _read(self, sample_rate: int) -> list[np.ndarray]:
-        paths = _audio_files(self.files)
+    def _read(self, paths: Sequence[Path], sample_rate: int) -> list[np.ndarray]:
         responses, gigabytes = list[np.ndarray](), 0.0
         for path in paths:
             responses.append(_response(path, sample_rate, longest_seconds=self.longest_seconds))

@@ -52,6 +52,9 @@ class Noise(Augmentation):
         if isinstance(colors, str) or not colors or not set(colors) <= set(COLORS):
             raise UserError(f"Noise: came colors={colors!r}; wanted a list of one or more of {', '.join(COLORS)}")
 
+    def choices(self) -> dict[str, Sequence[str]]:
+        return {"color": COLORS}
+
     def draw(self, wave: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         drawn = {"snr_db": uniform(self.low_snr_db, self.high_snr_db, wave, generator)}
         drawn["seed"] = seeds(wave, generator)

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
-
 from ssl_music.augment import Chain, Drawn
-from ssl_music.augment.noise import COLORS
 
 #: endings of names that say a unit: how the value is written
 UNITS = {
@@ -18,8 +15,6 @@ UNITS = {
 }
 #: truths that have a name of their own where they are false, and where they are true
 TRUTHS = {"highpass": ("low-pass", "high-pass")}
-#: A row's parameter with more numbers than this is a wave, not something to read.
-MOST_NUMBERS = 16
 
 Value = float | bool | str | list
 
@@ -34,11 +29,9 @@ def drew(chain: Chain, drawn: Sequence[Drawn], row: int) -> list[tuple[str, dict
     [('Gain', {'gain_db': 'gain −6.0 dB'})]
     """
     told = []
-    for effect, its in zip(chain.augmentations, drawn, strict=True):
-        if its.chosen[row]:
-            values = {name: _value(effect, name, value[row]) for name, value in its.params.items()}
-            texts = {name: reading(name, value) for name, value in values.items() if value is not None}
-            told.append((type(effect).__name__, {name: text for name, text in texts.items() if text}))
+    for effect, values in chain.described(drawn, row):
+        texts = {name: reading(name, value) for name, value in values.items()}
+        told.append((effect, {name: text for name, text in texts.items() if text}))
     return told
 
 
@@ -63,14 +56,3 @@ def reading(name: str, value: Value) -> str:
             form, words = of_unit, f"_{name}".removesuffix(ending).replace("_", " ")
     values = value if isinstance(value, list) else [value]
     return f"{words} {' · '.join(form.format(one) for one in values).replace('-', '−')}".strip()
-
-
-def _value(effect: nn.Module, name: str, value: Tensor) -> Value | None:
-    """The number or numbers; for a number that stands for a choice, what was chosen; None for a wave."""
-    if value.numel() > MOST_NUMBERS:
-        return None
-    if name == "color":
-        return COLORS[int(value)]
-    if name == "profile":
-        return effect.profiles[int(value)]  # type: ignore[index, return-value]
-    return value.item() if value.numel() == 1 else value.flatten().tolist()
