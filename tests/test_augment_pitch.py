@@ -72,7 +72,7 @@ def test_music_is_as_near_its_transposition_as_from_sox():
         ]
     )
     # sox 14.4's pitch on the same: 2.50, 1.58, 1.06, 1.87, 2.73, mean 1.95; unshifted 12.1
-    assert distances.mean() < 1.85, distances.mean(0)  # 1.75 measured
+    assert distances.mean() < 1.8, distances.mean(0)  # 1.71 measured
     assert (distances.mean(0) < [2.4, 1.95, 1.3, 1.75, 2.3]).all(), distances.mean(0)
 
 
