@@ -30,6 +30,7 @@ DOORS = {
 }
 #: inside a family, the files that its members share
 SHARED = {
+    "attention",
     "base",
     "chain",
     "convolve",
@@ -41,6 +42,7 @@ SHARED = {
     "reading",
     "specaugment",
     "spectrogram",
+    "streamed",
 }
 #: they put the members of a family together
 GATHERING = {("__init__",), ("presets",)}

@@ -24,9 +24,24 @@ ENCODERS = {name: kind for name, kind in members(Encoder).items() if kind.__modu
 _SHORT = {"width": 4, "depth": 4, "bands": 32, "sample_rate": 8000, "input_samples": 6000, "n_fft": 256, "hop": 128}
 _IMAGE = {"bands": 16, "sample_rate": 8000, "input_samples": 6000, "n_fft": 256, "hop": 128}
 _MUSICNN = {"width": 6, "dense": 5, "vertical_width": 8, "horizontal_width": 4, "horizontal_frames": [9, 5, 4]}
+_CNNSA = {"widths": [4, 6, 8], "time_strides": [2, 2, 1], "heads": 2}
+_TAGGING = {"width": 8, "conv_width": 6, "layers": 2, "heads": 2}
+_HARMONIC = {"width": 8, "harmonics": 3, "sample_rate": 8000, "input_samples": 13000, "n_fft": 257, "hop": 64}
 #: settings that are quick to try; an encoder that is not named here is tried with its defaults
 SMALL: dict[str, list[dict[str, Any]]] = {
-    "SampleCNN": [{"width": 4, "depth": 5}, {"width": 8, "depth": 4, "norm": "group"}],
+    "SampleCNN": [
+        {"width": 4, "depth": 5},
+        {"width": 8, "depth": 4, "norm": "group", "first_padding": 1, "last_kernel": 1},
+        {"width": 4, "depth": 4, "checkpointing": True},
+        {"width": 8, "depth": 4, "norm": "layer", "checkpointing": True},
+    ],
+    "SampleCNNSE": [{"width": 4, "depth": 5}, {"width": 8, "depth": 4, "norm": "group"}],
+    "EndToEnd": [
+        {"width": 8, "dense": 12, "input_samples": 8000},
+        {"width": 8, "dense": 12, "norm": "batch", "dropout": 0.2, "normalise_input": "standard"},
+        {"width": 8, "norm": "group", "window_samples": 512, "normalise_input": "min_max"},
+    ],
+    "HarmonicCNN": [_HARMONIC, {**_HARMONIC, "last_pools": [[2, 1], [2, 1]], "n_fft": 256, "norm": "layer"}],
     "ShortChunk": [
         _SHORT,
         {**_SHORT, "residual": True, "dropout": 0.1},
@@ -55,6 +70,26 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         {**_IMAGE, **_MUSICNN},
         {**_IMAGE, **_MUSICNN, "embedding": "pooled", "mel": {"scale": "pcen", "spec_augment": {}}},
         {**_IMAGE, **_MUSICNN, "over_frequency": "max", "norm": "layer", "mel": {"scale": "log1p10k"}},
+    ],
+    "CRNN": [
+        {**_IMAGE, "widths": [4, 6], "pools": [[2, 2], [4, 4]], "gru_width": 5},
+        {
+            **_IMAGE,
+            "widths": [4],
+            "pools": [[5, 4]],
+            "gru_width": 3,
+            "gru_layers": 1,
+            "dropout": 0.1,
+            "norm": "group",
+        },
+    ],
+    "CNNSA": [
+        {**_IMAGE, **_CNNSA, "dropout": 0.0, "attention_dropout": 0.0},
+        {**_IMAGE, **_CNNSA, "conv_dropout": 0.1, "bands": 20, "norm": "layer"},
+    ],
+    "MusicTaggingTransformer": [
+        {**_IMAGE, **_TAGGING, "dropout": 0.0},
+        {**_IMAGE, **_TAGGING, "pools": [[2, 3], [3, 1]], "positions": 20, "bands": 20, "norm": "group"},
     ],
     "LogMelStatistics": [{}, {"mfcc": 13, "bands": 40}],
 }

@@ -49,4 +49,7 @@ def lively(module: Network) -> Network:
                 tensor.data.uniform_(0.5, 1.5, generator=generator)
             for tensor in (part.bias, part.running_mean):
                 tensor.data.normal_(0, 0.2, generator=generator)
+        if isinstance(part, nn.LayerNorm):
+            part.weight.data.uniform_(0.5, 1.5, generator=generator)
+            part.bias.data.normal_(0, 0.2, generator=generator)
     return module.eval()
