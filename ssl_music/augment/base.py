@@ -111,7 +111,7 @@ class Augmentation(nn.Module, ABC):
         check_wave(wave, name)
         drawn = self.draw_rows(wave, generator)
         if self.changes_length:
-            check_finite(wave, name)
+            check_finite(wave, name, whole=wave)
             return run([], [], self.apply(wave, **drawn.params), name=name)
         return run([self], [drawn], wave, name=name)
 

@@ -65,7 +65,7 @@ class Chain(nn.Module):
         """`wave` changed as `drawn` says; no randomness."""
         effects = self._effects()
         if effects and effects[0].changes_length:
-            check_finite(wave, "Chain")
+            check_finite(wave, "Chain", whole=wave)
             wave = effects[0].apply(wave, **drawn[0].params)
             effects, drawn = effects[1:], drawn[1:]
         return run(effects, drawn, wave, name="Chain")
