@@ -24,7 +24,7 @@ class Foreign(Augmentation):
     """Somebody else's transform: a callable that takes the wave as its first argument and returns it changed.
 
     `takes` "clip": called for each row with (C, T), where C is 1. "batch": called with some rows, (B, C, T): those
-    that chose the effect among the rows that go through the chain together, 8 on the CPU, 64 on a GPU. So it may not
+    that chose the effect among the rows that go through the chain together, 16 on the CPU, 64 on a GPU. So it may not
     mix them.
 
     `kind` "tensor": float32 on the wave's device. "numpy": a float32 array; the wave is fetched to the CPU and
