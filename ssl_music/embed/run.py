@@ -1,5 +1,6 @@
 """Embedding a catalog, embedding a file, tagging files: all three hear tracks through `stream.hear`."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -178,10 +179,9 @@ def _blocks_of(catalog: Catalog, encoder: Encoder) -> Callable[[int, Track], Ite
 def _hop(encoder: Encoder, hop_seconds: float | None) -> int:
     if hop_seconds is None:
         return encoder.input_samples
-    hop_samples = round(hop_seconds * encoder.sample_rate)
-    if hop_samples < 1:
-        raise UserError(f"hop_seconds {hop_seconds}: a distance above zero is wanted")
-    return hop_samples
+    if not (math.isfinite(hop_seconds) and hop_seconds * encoder.sample_rate >= 0.5):
+        raise UserError(f"hop_seconds {hop_seconds}: a distance of at least one sample is wanted, such as 1.5")
+    return max(1, round(hop_seconds * encoder.sample_rate))
 
 
 def _expand(path: Path) -> list[Path]:

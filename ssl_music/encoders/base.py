@@ -58,7 +58,13 @@ class Encoder(nn.Module, ABC):
         """`wave` itself if it is float (B, 1, T) with T of at least `minimum_samples`; one clear error otherwise."""
         name = type(self).__name__
         if wave.dim() != 3 or wave.shape[1] != 1:
-            raise UserError(f"{name} wants waves of shape (B, 1, T); came {tuple(wave.shape)}")
+            hints = {
+                1: ": one wave is wave[None, None]",
+                2: ": mono waves are wave[:, None]",
+                3: ": channels are mixed by wave.mean(1, keepdim=True)",
+            }
+            hint = hints.get(wave.dim(), "")
+            raise UserError(f"{name} wants waves of shape (B, 1, T); came {tuple(wave.shape)}{hint}")
         if not wave.is_floating_point():
             raise UserError(f"{name} wants float waves in [-1, 1]; came {wave.dtype}: divide int16 samples by 32768")
         if wave.shape[2] < self.minimum_samples:

@@ -48,6 +48,8 @@ class LogMelStatistics(Encoder):
         self.embedding_dim = 4 * mfcc if mfcc else 2 * bands
         self.log_mel = LogMel(sample_rate, n_fft=n_fft, hop=hop, bands=bands)
         self.minimum_samples = self.log_mel.minimum_samples
+        if input_samples < self.minimum_samples:
+            raise UserError(f"n_fft {n_fft} wants {self.minimum_samples} input_samples or more; came {input_samples}")
         dct = torchaudio.functional.create_dct(mfcc, bands, norm="ortho") if mfcc else torch.zeros(bands, 0)
         self.register_buffer("dct", dct, persistent=False)
 
