@@ -1,193 +1,195 @@
-"""What the linear part of the CLMR chain costs, in ms a clip on one core, against plain scipy.signal clip by clip.
+"""What our augmentations cost, in ms a clip on one core, beside other people's on the same clips and the same steps.
 
-    python benchmarks/augment.py [--clips 48] [--rounds 15]
+    python benchmarks/augment.py [--clips 48] [--rounds 9] [--sox_python PYTHON]
 
-Peer: the same effects with the same chances and ranges, one clip at a time in numpy and scipy.signal (`butter` and
-`sosfilt`, `fftconvolve`, slices), float32 throughout. Floor: one rfft and irfft of every clip at the size that the
-chain chooses. Everything runs in turn in every round, so a busy machine hits all alike; the processor's time, not
-the clock's; medians over the rounds, and the median of the rounds' ratios. Writes results/augment.md.
+writes results/augment.md, and the table of peers into the README.
+
+Peers: those of peers.py that are installed, each with the steps of CLMR's chain that it has; ours runs exactly these,
+with CLMR's chances and with every one on. --sox_python adds torchaudio-augmentations whole, sox parts included, in an
+environment of its own (see peers.py). Floors: one rfft and irfft of each clip, as a whole and in the frames that
+the engine takes. Everything runs in turn in every round, so a busy machine hits all alike; the processor's time, not
+the clock's; medians over the rounds, and the median of the rounds' ratios. Peak memory is that of a process of its
+own, over many clips.
 """
 
 import argparse
-import time
-from collections.abc import Callable
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import scipy.signal
 import torch
+from peers import CLMR, RATE, SAMPLES, Job, Peer, installed, timed
 
-from ssl_music.augment import Augmentation, Chain, Delay, Gain, HighLowPass, Noise, PolarityInversion, Reverb
-from ssl_music.augment.layers import ROWS_PER_PASS, fast_size
+from ssl_music import augment
+from ssl_music._files import replacing
+from ssl_music.augment import presets
+from ssl_music.augment.convolve import SHORTEST_FRAME, filtered
+from ssl_music.augment.fused import ROWS_PER_PASS
 
-RATE, SAMPLES = 22_050, 59_049
-#: CLMR's chain and chances (Spijkervet & Burgoyne 2021), without the pitch shift
-CLMR: dict[type[Augmentation], float] = {
-    PolarityInversion: 0.8,
-    Noise: 0.01,
-    Gain: 0.3,
-    HighLowPass: 0.8,
-    Delay: 0.3,
-    Reverb: 0.6,
-}
-FLOOR = "floor"
+README = Path(__file__).parents[1] / "README.md"
+RESULTS = Path(__file__).parent / "results" / "augment.md"
+LINEAR = ("PolarityInversion", "Gain", "HighLowPass", "Delay", "Reverb")
+WHOLE = 60_000  # the FFT size that holds a clip and the ringing of a filter
+MEMORY_CLIPS = 256
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=48)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--sox_python", type=Path, help="an interpreter where torchaudio-augmentations has its sox")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-
-    wave = 0.1 * torch.randn(arguments.clips, 1, SAMPLES, generator=torch.Generator().manual_seed(0))
-    entries = {"CLMR's chances": CLMR, "every effect on": dict.fromkeys(CLMR, 1.0)}
-    entries |= {f"{effect.__name__} alone": {effect: 1.0} for effect in CLMR}
-    jobs: dict[tuple[str, str], Callable[[], object]] = {}
-    for name, chances in entries.items():
-        jobs[name, "fused"] = _chain(wave, chances)
-        jobs[name, "scipy"] = _scipy(wave.numpy()[:, 0], chances)
-    for name in ("CLMR's chances", "every effect on"):
-        jobs[name, "in turn"] = _in_turn(wave, entries[name])
-    jobs[FLOOR, "fused"] = _floor(wave)
-
-    times = _measure(jobs, arguments.rounds, arguments.clips)
-    table = _table(list(entries), times)
+    clips = 0.1 * np.random.default_rng(0).standard_normal((arguments.clips, SAMPLES), np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        peers = installed(Path(folder), clips, arguments.sox_python)
+        times = _measure(_jobs(peers, clips), arguments.rounds, arguments.clips)
+    memory = ", ".join(f"{name} {_peak_over_batch(preset):.1f} ×" for name, preset in presets.PRESETS.items())
     heading = (
-        f"Clips of {SAMPLES:,} samples at {RATE} Hz, {arguments.clips} a batch, {arguments.rounds} rounds, one core"
+        f"{arguments.clips} clips of {SAMPLES:,} samples at {RATE} Hz in one batch, one core, "
+        f"medians of {arguments.rounds} rounds."
     )
-    print(f"{heading}\n\n{table}")
-    (Path(__file__).parent / "results" / "augment.md").write_text(
-        f"# Augmentation\n\n{heading}; `benchmarks/augment.py`.\n\n{table}\n"
+    text = "\n\n".join(
+        [
+            heading,
+            "## Against others: the steps of CLMR's chain that each has",
+            _against(peers, times),
+            "\n".join(f"- {peer.name}: {peer.remark}" for peer in peers),
+            "## Ours, against one rfft and irfft of a clip",
+            _alone(times),
+            f"Peak memory over {MEMORY_CLIPS} clips, in batches, the batch itself included: {memory}.",
+        ]
     )
+    print(text)
+    _fill_readme(_against(peers, times))
+    with replacing(RESULTS) as path:
+        path.write_text(f"# Augmentation\n\n`benchmarks/augment.py`. {text}\n")
 
 
-def _measure(
-    jobs: dict[tuple[str, str], Callable[[], object]], rounds: int, clips: int
-) -> dict[tuple[str, str], list[float]]:
-    """Every job once a round, after one round to warm up; ms of processor time a clip."""
+# ---- what is measured: a job has a kind and a name
+
+
+def _jobs(peers: list[Peer], clips: np.ndarray) -> dict[tuple[str, str], Job]:
+    jobs: dict[tuple[str, str], Job] = {}
+    for peer in peers:
+        chances = peer.has(CLMR)
+        jobs[peer.name, "theirs"] = peer.job(clips, chances)
+        jobs[peer.name, "ours"] = _ours(clips, chances)
+        jobs[peer.name, "theirs, all on"] = peer.job(clips, dict.fromkeys(chances, 1.0))
+        jobs[peer.name, "ours, all on"] = _ours(clips, dict.fromkeys(chances, 1.0))
+    for name in ("clmr", "key_safe", "light"):
+        jobs["alone", f"preset {name}"] = _preset(clips, name)
+    jobs["alone", "linear part of CLMR's chain"] = _ours(clips, {step: CLMR[step] for step in LINEAR})
+    jobs["alone", "linear part, all on"] = _ours(clips, dict.fromkeys(LINEAR, 1.0))
+    for effect in _effects():
+        jobs["alone", effect] = _ours(clips, {effect: 1.0})
+    wave = torch.from_numpy(clips)
+    jobs["floor", "whole"] = timed(
+        lambda: [torch.fft.irfft(torch.fft.rfft(some, n=WHOLE), n=WHOLE) for some in wave.split(ROWS_PER_PASS["cpu"])]
+    )
+    pass_all = torch.ones(1, SHORTEST_FRAME // 2 + 1)
+    jobs["floor", "frames"] = timed(
+        lambda: [filtered(some[:, None], lambda _: pass_all, 343) for some in wave.split(ROWS_PER_PASS["cpu"])]
+    )
+    return jobs
+
+
+def _measure(jobs: Mapping[tuple[str, str], Job], rounds: int, clips: int) -> dict[tuple[str, str], list[float]]:
+    """Every job once a round, after one round to warm up; ms a clip."""
     times: dict[tuple[str, str], list[float]] = {key: [] for key in jobs}
     for number in range(rounds + 1):
         for key, job in jobs.items():
-            start = time.process_time()
-            job()
+            milliseconds = 1000 * job() / clips
             if number:
-                times[key].append(1000 * (time.process_time() - start) / clips)
+                times[key].append(milliseconds)
     return times
 
 
-def _table(names: list[str], times: dict[tuple[str, str], list[float]]) -> str:
-    lines = [
-        "| | ours, ms a clip | scipy, ms a clip | ours faster by | ours / floor | unfused, ms a clip |",
-        "|---|" + "---|" * 5,
-    ]
-    floor = times[FLOOR, "fused"]
-    for name in names:
-        ours, peer = times[name, "fused"], times[name, "scipy"]
-        unfused = f"{median(times[name, 'in turn']):.2f}" if (name, "in turn") in times else ""
-        lines.append(
-            f"| {name} | {median(ours):.3f} | {median(peer):.3f} | {_ratio(peer, ours):.1f} × "
-            f"| {_ratio(ours, floor):.2f} | {unfused} |"
+def _effects() -> list[str]:
+    """Every effect that can be made without more than its chance."""
+    needs = ("Augmentation", "Chain", "Drawn", "Foreign", "ImpulseResponse", "RandomResizedCrop")
+    return [name for name in augment.__all__ if name not in needs]
+
+
+def _ours(clips: np.ndarray, chances: Mapping[str, float]) -> Job:
+    effects = [getattr(augment, step)(p=p) for step, p in chances.items()]
+    return _run(augment.Chain(effects, sample_rate=RATE), clips)
+
+
+def _preset(clips: np.ndarray, name: str) -> Job:
+    return _run(presets.named(name, sample_rate=RATE), clips)
+
+
+def _run(chain: augment.Chain, clips: np.ndarray) -> Job:
+    wave, generator = torch.from_numpy(clips)[:, None], torch.Generator().manual_seed(0)
+    return timed(lambda: chain(wave, generator))
+
+
+def _peak_over_batch(preset: Callable[..., augment.Chain]) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (preset,))
+
+
+def _peak(preset: Callable[..., augment.Chain]) -> float:
+    torch.set_num_threads(1)
+    chain = preset(sample_rate=RATE)
+    chain(torch.zeros(ROWS_PER_PASS["cpu"], 1, SAMPLES))  # tables, plans and libraries are no part of it
+    wave = torch.randn(MEMORY_CLIPS, 1, SAMPLES)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (Linux)
+    before = _resident("VmRSS")
+    chain(wave, torch.Generator().manual_seed(0))
+    return 1 + (_resident("VmHWM") - before) / (4 * wave.numel())  # the batch itself is one
+
+
+def _resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+# ---- tables
+
+
+def _fill_readme(table: str) -> None:
+    """Published numbers are written by the script that measured them."""
+    begin, end = "<!-- benchmark: augment -->\n", "<!-- end -->"
+    before, rest = README.read_text().split(begin)
+    with replacing(README) as path:
+        path.write_text(f"{before}{begin}{table}\n{rest[rest.index(end) :]}")
+
+
+def _against(peers: list[Peer], times: Mapping[tuple[str, str], list[float]]) -> str:
+    lines = ["| | steps | theirs | ours | faster by | all on: theirs | ours | faster by |", "|---|" + "---|" * 7]
+    for peer in peers:
+        of = {kind: times[peer.name, kind] for kind in ("theirs", "ours", "theirs, all on", "ours, all on")}
+        usual = f"{median(of['theirs']):.2f} | {median(of['ours']):.2f} | {_ratio(of['theirs'], of['ours']):.1f} ×"
+        full = (
+            f"{median(of['theirs, all on']):.2f} | {median(of['ours, all on']):.2f} "
+            f"| {_ratio(of['theirs, all on'], of['ours, all on']):.1f} ×"
         )
-    return "\n".join([*lines, f"| floor: rfft + irfft of {_n_fft():,} | {median(floor):.3f} | | | 1 | |"])
+        lines.append(f"| {peer.name} | {len(peer.has(CLMR))} of {len(CLMR)} | {usual} | {full} |")
+    return "\n".join(lines)
+
+
+def _alone(times: Mapping[tuple[str, str], list[float]]) -> str:
+    floor = times["floor", "whole"]
+    lines = ["| | ms a clip | / floor |", "|---|---|---|"]
+    lines.append(f"| **floor**: rfft + irfft of {WHOLE:,} | {median(floor):.3f} | 1 |")
+    frames = times["floor", "frames"]
+    lines.append(
+        f"| the same in frames of {SHORTEST_FRAME:,}, cut and joined | {median(frames):.3f} "
+        f"| {_ratio(frames, floor):.2f} |"
+    )
+    for (kind, name), its in times.items():
+        if kind == "alone":
+            lines.append(f"| {name} | {median(its):.3f} | {_ratio(its, floor):.2f} |")
+    return "\n".join(lines)
 
 
 def _ratio(above: list[float], below: list[float]) -> float:
     return median(one / other for one, other in zip(above, below, strict=True))
-
-
-# ---- ours
-
-
-def _effects(chances: dict[type[Augmentation], float]) -> list[Augmentation]:
-    return [effect(p=p).at_rate(RATE) for effect, p in chances.items()]
-
-
-def _chain(wave: torch.Tensor, chances: dict[type[Augmentation], float]) -> Callable[[], object]:
-    chain, generator = Chain(_effects(chances), sample_rate=RATE), torch.Generator().manual_seed(0)
-    return lambda: chain(wave, generator)
-
-
-def _in_turn(wave: torch.Tensor, chances: dict[type[Augmentation], float]) -> Callable[[], object]:
-    effects, generator = _effects(chances), torch.Generator().manual_seed(0)
-
-    def run() -> torch.Tensor:
-        out = wave
-        for effect in effects:
-            out = effect(out, generator)
-        return out
-
-    return run
-
-
-def _n_fft() -> int:
-    return fast_size(SAMPLES + sum(effect.tail_samples() for effect in _effects(CLMR)))
-
-
-def _floor(wave: torch.Tensor) -> Callable[[], object]:
-    n_fft = _n_fft()
-    return lambda: [torch.fft.irfft(torch.fft.rfft(some, n=n_fft), n=n_fft) for some in wave.split(ROWS_PER_PASS)]
-
-
-# ---- the peer
-
-
-def _scipy(waves: np.ndarray, chances: dict[type[Augmentation], float]) -> Callable[[], object]:
-    rng = np.random.default_rng(0)
-    steps = [(PEER[effect], p) for effect, p in chances.items()]
-
-    def run() -> list[np.ndarray]:
-        out = []
-        for clip in waves:
-            changed = clip.copy()
-            for step, p in steps:
-                if rng.random() < p:
-                    changed = step(changed, rng)
-            out.append(changed)
-        return out
-
-    return run
-
-
-def _noise(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    noise = rng.standard_normal(len(wave), np.float32)
-    ratio = np.float32(10 ** (-rng.uniform(40, 80) / 20))
-    return wave + noise * (ratio * np.linalg.norm(wave) / np.linalg.norm(noise))
-
-
-def _filter(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    kind, low, high = [("highpass", 200, 1200), ("lowpass", 2200, 4000)][rng.integers(2)]
-    sections = scipy.signal.butter(2, rng.uniform(low, high), kind, fs=RATE, output="sos").astype(np.float32)
-    return scipy.signal.sosfilt(sections, wave)
-
-
-def _delay(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    samples = round(rng.integers(4, 10) * 0.05 * RATE)
-    out = wave * np.float32(0.5)
-    out[samples:] += np.float32(0.25) * wave[:-samples]
-    return out
-
-
-def _reverb(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    rt60_samples, wet = rng.uniform(0.2, 1.0) * RATE, rng.uniform(0.1, 0.5)
-    late = round(rng.uniform(0, 0.02) * RATE)
-    decay = np.exp(np.arange(round(rt60_samples), dtype=np.float32) * np.float32(-np.log(1000) / rt60_samples))
-    tail = rng.standard_normal(len(decay), np.float32) * decay
-    impulse = np.zeros(late + len(tail), np.float32)
-    impulse[late:] = tail * np.float32(np.sqrt(wet) / np.linalg.norm(tail))
-    impulse[0] += np.float32(np.sqrt(1 - wet))
-    return scipy.signal.fftconvolve(wave, impulse)[: len(wave)]
-
-
-PEER: dict[type[Augmentation], Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
-    PolarityInversion: lambda wave, rng: -wave,
-    Noise: _noise,
-    Gain: lambda wave, rng: wave * np.float32(10 ** (rng.uniform(-20, -1) / 20)),
-    HighLowPass: _filter,
-    Delay: _delay,
-    Reverb: _reverb,
-}
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def _views(
     waves, drew = [], []
     with torch.no_grad():
         for _ in range(count):
-            drawn = [its.rows(slice(0, 1)) for its in chain.draw(batch, generator)]
+            drawn = [its.of(torch.tensor([0])) for its in chain.draw(batch, generator)]
             waves.append(chain.apply_drawn(batch[:1], drawn)[0, 0].numpy())
             drew.append(described(chain, drawn, row=0))
     return waves, drew
