@@ -258,3 +258,12 @@ def test_one_effect_cannot_hear_two_rates():
 def test_a_chain_takes_augmentations_only():
     with pytest.raises(UserError, match="a Chain wants Augmentation objects; came 'Gain'"):
         Chain(["Gain"])
+
+
+def test_what_was_drawn_for_another_batch_or_chain():
+    chain, wave = Chain(clmr(), sample_rate=RATE), music(rows=4)
+    drawn = chain.draw(wave, generator())
+    with pytest.raises(UserError, match=r"Chain of 6 effects on 12 rows: came what 6 effects drew for 4 rows"):
+        chain.apply_drawn(music(), drawn)
+    with pytest.raises(UserError, match=r"Chain of 6 effects on 4 rows: came what 5 effects drew; draw for"):
+        chain.apply_drawn(wave, drawn[1:])

@@ -45,7 +45,7 @@ class Chain(nn.Module):
         self.sample_rate = sample_rate
 
     def forward(self, wave: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        check_wave(wave, "Chain")
+        check_wave(wave, "Chain")  # before anything is drawn for it
         return self.apply_drawn(wave, self.draw(wave, generator))
 
     def views(self, wave: Tensor, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
@@ -63,7 +63,14 @@ class Chain(nn.Module):
 
     def apply_drawn(self, wave: Tensor, drawn: Sequence[Drawn]) -> Tensor:
         """`wave` changed as `drawn` says; no randomness."""
+        check_wave(wave, "Chain")
         effects = self._effects()
+        counts = sorted({len(its.chosen) for its in drawn} - {len(wave)})
+        if len(drawn) != len(effects) or counts:
+            raise UserError(
+                f"Chain of {len(effects)} effects on {len(wave)} rows: came what {len(drawn)} effects drew"
+                f"{f' for {counts[0]} rows' if counts else ''}; draw for this wave with this chain"
+            )
         if effects and effects[0].changes_length:
             check_finite(wave, "Chain", whole=wave)
             wave = effects[0].apply(wave, **drawn[0].params)
