@@ -14,6 +14,7 @@ from ssl_music.audio import AudioError, Stream
 from ssl_music.catalogs import Catalog, Folder, Track
 from ssl_music.embed.stream import Heard, Source, choose_device, hear
 from ssl_music.encoders import Encoder
+from ssl_music.encoders.folding import folded
 from ssl_music.errors import UserError
 from ssl_music.pack import Pack
 from ssl_music.tagger import Tagger
@@ -148,6 +149,10 @@ def _hear(
     place = choose_device(device)
     owner = network if isinstance(network, Encoder) else getattr(network, "__self__", encoder)
     owner.to(place).eval()
+    if isinstance(network, Encoder):
+        network = folded(network)
+    elif owner is not encoder:  # a tagger's method: that of the same name, of its folded copy
+        network = getattr(folded(owner), network.__name__)
     return hear(
         sources,
         lambda wave: network(wave.to(place)),

@@ -5,11 +5,12 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ssl_music.encoders.base import Encoder
 from ssl_music.encoders.layers import along_time, by_rows, channels_last, norm_2d, pooled_in_time, widths
-from ssl_music.encoders.streamed import CPU_ROWS, Layer, rows_at_once, streamed
+from ssl_music.encoders.streamed import CPU_ROWS, Layer, can_stream, rows_at_once, streamed
 from ssl_music.errors import UserError
 
 #: the arguments of the published forms
@@ -36,8 +37,8 @@ class SampleCNN(Encoder):
     Any T of at least one receptive field, 3^(depth + 1) samples, works: the last activations are averaged over the
     ⌊T / that⌋ steps there are. (The published network refuses a longer clip.)
 
-    `checkpointing` keeps almost no activations in training and computes them again in the backward pass, a few clips
-    at a time (`streamed`): an eighth of the memory or less between the passes, for some 15 % more time.
+    `checkpointing` keeps a tenth of the activations of a training step and computes the rest again in the backward
+    pass, a few clips at a time (`streamed`): a third of the memory at the step's peak, for about 20 % more time.
 
     Shape: wave (B, 1, T) → (B, 4 · width).
 
@@ -46,6 +47,8 @@ class SampleCNN(Encoder):
     >>> encoder(torch.zeros(2, 1, 1000)).shape
     torch.Size([2, 16])
     """
+
+    later_arguments = frozenset({"first_padding", "last_kernel", "checkpointing"})
 
     def __init__(
         self,
@@ -80,18 +83,22 @@ class SampleCNN(Encoder):
 
     def forward(self, wave: Tensor) -> Tensor:
         # time becomes the width of an image of height 1, because only images have the fast channels-last order:
-        # a training step on one core, 16 clips: 3.1 clips/s as published, 4.9 so; under bf16 autocast 6.7 and 10.6
+        # a training step on one core, 8 clips: 3.8 clips/s as published, 6.5 so; under bf16 autocast 7.3 and 12.9
         image = channels_last(self.check(wave).unsqueeze(2))  # (B, 1, 1, T)
         if not self.training:
             return by_rows(self._embedded, image, rows=CPU_ROWS)
+        blocks = [block for block in self.blocks if isinstance(block, _Block)]
+        layers = [Layer(block.conv, block.norm, block.pool) for block in blocks if can_stream(block.norm)]
+        if len(layers) == len(blocks) and (self.checkpointing or wave.device.type == "cpu"):
+            return streamed(layers, image, keep=not self.checkpointing).mean((2, 3))
         if not self.checkpointing:
             return self._embedded(image)
-        if self.norm == "batch":
-            layers = [Layer(block.conv, block.norm, block.pool) for block in self.blocks]
-            return streamed(layers, image).mean((2, 3))
+        if any(isinstance(block.norm, _BatchNorm) for block in blocks):
+            raise UserError(
+                f"checkpointing knows batch norm of one device only; came {blocks[0].norm}: do without it"
+            )
         # no other norm couples the clips
-        recomputed = partial(checkpoint, self._embedded, use_reentrant=False)
-        return rows_at_once(recomputed, image)
+        return rows_at_once(partial(checkpoint, self._embedded, use_reentrant=False), image)
 
     def _embedded(self, image: Tensor) -> Tensor:
         for block in self.blocks:

@@ -34,6 +34,7 @@ class ShortChunk(Encoder):
     """
 
     later_arguments = frozenset({"mel"})
+    folds = (("dense", "dense_norm"),)
 
     def __init__(
         self,
