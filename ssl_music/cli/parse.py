@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
 #: arguments that stand without a flag: `ssl-music search song.mp3`
-POSITIONAL = {"check": "directory", "listen": "file", "search": "query", "tag": "files"}
+POSITIONAL = {"check": "directory", "import": "file", "listen": "file", "search": "query", "tag": "files"}
 #: verbs that take from a recipe these arguments alone: it may be the recipe of another verb
 TAKEN = {"listen": {"method"}}
 #: arguments that are made here, from others
@@ -59,12 +59,12 @@ def arguments(verb: Callable, words: list[str], *, without: tuple[str, ...] = ()
 def _parser(verb: Callable) -> jsonargparse.ArgumentParser:
     summary = inspect.cleandoc(verb.__doc__ or "").partition("\nArgs:")[0]
     parser = jsonargparse.ArgumentParser(
-        prog=f"ssl-music {verb.__name__}", description=summary, allow_abbrev=False, exit_on_error=False
+        prog=f"ssl-music {_name(verb)}", description=summary, allow_abbrev=False, exit_on_error=False
     )
     wanted = inspect.signature(verb).parameters
     _register(wanted)
     parser.add_argument("--recipe", action="config", help="a YAML file with any of these arguments")
-    positional = POSITIONAL.get(verb.__name__)
+    positional = POSITIONAL.get(_name(verb))
     if positional == "files":
         parser.add_argument(positional, type=Path, nargs="+")
     elif positional:
@@ -73,13 +73,18 @@ def _parser(verb: Callable) -> jsonargparse.ArgumentParser:
     if verb.__name__ == "quickstart":
         _add_own_folder(parser)
         skip = skip | {"catalog", "method"}
-    # classes of other packages seldom have types on every argument (`Foreign`'s transforms): these are taken as they come
+    # classes of other packages seldom have types on every argument (`Foreign`'s transforms): taken as they come
     parser.add_function_arguments(verb, skip=skip, as_group=False, fail_untyped=False)
     if "trainer" in wanted:
         from pytorch_lightning import Trainer
 
         parser.add_class_arguments(Trainer, "trainer", skip={"callbacks", "default_root_dir"})
     return parser
+
+
+def _name(verb: Callable) -> str:
+    """What the command line calls the verb: without the letter that keeps a keyword of Python apart."""
+    return verb.__name__.rstrip("_")
 
 
 def _register(wanted: Any) -> None:

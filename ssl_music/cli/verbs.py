@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssl_music._files import replacing
+from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
 from ssl_music.cli.show import print_rows
 from ssl_music.errors import UserError
@@ -397,4 +398,5 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "index": index,
     "search": search,
     "tag": tag,
+    "import": import_,
 }
