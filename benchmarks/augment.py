@@ -25,6 +25,7 @@ from peers import CLMR, RATE, SAMPLES, Job, Peer, installed, timed
 
 from ssl_music import augment
 from ssl_music._files import replacing
+from ssl_music._memory import keep_memory
 from ssl_music.augment import presets
 from ssl_music.augment.convolve import SHORTEST_FRAME, filtered
 from ssl_music.augment.fused import ROWS_PER_PASS
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--sox_python", type=Path, help="an interpreter where torchaudio-augmentations has its sox")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_memory()  # as the command line does; those peers that run in this process have it too
     clips = 0.1 * np.random.default_rng(0).standard_normal((arguments.clips, SAMPLES), np.float32)
     with tempfile.TemporaryDirectory() as folder:
         peers = installed(Path(folder), clips, arguments.sox_python)

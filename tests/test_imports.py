@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ssl_music"
-FREE = {"errors", "_files", "_ledger", "_registry", "_torchaudio"}  # small helpers that anyone may import
+FREE = {"errors", "_files", "_ledger", "_memory", "_registry", "_torchaudio"}  # small helpers that anyone may import
 RANKS = [
     {"audio"},
     {"losses", "metrics", "vectors", "encoders", "augment", "catalogs"},

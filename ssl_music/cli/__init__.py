@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from ssl_music._memory import keep_memory
 from ssl_music.errors import UserError
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait for each other make torch 20 times slower as soon as another program wants a
     # core (measured: a training step of 150 ms took 3,000). It is read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(
