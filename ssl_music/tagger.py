@@ -76,5 +76,8 @@ class Tagger(nn.Module):
 
     def probabilities(self, wave: Tensor) -> Tensor:
         """Independent probabilities of multi-label tags, or one distribution over single-label tags: (B, K)."""
-        logits = self(wave).float()
-        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
+        return self.squashed(self(wave))
+
+    def squashed(self, logits: Tensor) -> Tensor:
+        """The probabilities that logits (B, K) stand for."""
+        return logits.float().sigmoid() if self.multi_label else logits.float().softmax(dim=1)

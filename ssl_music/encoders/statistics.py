@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ssl_music._torchaudio import torchaudio
 from ssl_music.encoders.base import Encoder
@@ -58,6 +59,21 @@ class LogMelStatistics(Encoder):
         if self.mfcc:
             with torch.autocast(wave.device.type, enabled=False):
                 cepstrum = self.dct.T @ series  # (B, mfcc, F)
-                series = torch.cat([cepstrum, torchaudio.functional.compute_deltas(cepstrum)], dim=1)
+                series = torch.cat([cepstrum, _deltas(cepstrum)], dim=1)
         deviation, mean = torch.std_mean(series, dim=2, correction=0)
         return torch.cat([mean, deviation], dim=1)  # (B, D)
+
+
+def _deltas(series: Tensor) -> Tensor:
+    """Slopes of the least-squares lines through five frames each, the edges repeated: (B, C, F) → (B, C, F).
+
+    The numbers of torchaudio's `compute_deltas`, whose convolution has a group for every row of a batch: no exported
+    graph can hold that for any batch.
+
+    >>> _deltas(torch.arange(6.0).view(1, 1, 6))
+    tensor([[[0.5000, 0.8000, 1.0000, 1.0000, 0.8000, 0.5000]]])
+    """
+    frames, padded = series.shape[2], F.pad(series, (2, 2), mode="replicate")
+    one = padded[:, :, 3 : 3 + frames] - padded[:, :, 1 : 1 + frames]
+    two = padded[:, :, 4 : 4 + frames] - padded[:, :, :frames]
+    return (one + 2 * two) / 10
