@@ -6,6 +6,8 @@ Both families are walked: what is added to either falls under this file by exist
 import numpy as np
 import pytest
 import torch
+from test_encoders import ENCODERS, SMALL
+from test_methods import METHODS, Six
 
 from ssl_music import audio, index
 from ssl_music.catalogs import Folder, Table
@@ -13,8 +15,6 @@ from ssl_music.clips import Clips
 from ssl_music.embed import embed
 from ssl_music.encoders import parameter_count
 from ssl_music.probe import probe
-from test_encoders import ENCODERS, SMALL
-from test_methods import METHODS, Six
 
 TRACKS = len(Six().tracks)
 HZ = {"low": 150.0, "middle": 700.0, "high": 2900.0}
