@@ -88,9 +88,9 @@ class EndToEnd(Encoder):
     def forward(self, wave: Tensor) -> Tensor:
         frames = F.relu(self.frames_norm(self.frames(self._normalised(self.check(wave)))))  # (B, C, F)
         for conv, norm in ((self.conv_1, self.norm_1), (self.conv_2, self.norm_2)):
-            # as many frames out as in: 3 zeros before, 4 after
+            # as many frames out as in: 3 zeros before, 4 after; max_pool1d would export for one length only
             frames = F.pad(frames, ((KERNEL - 1) // 2, KERNEL // 2))
-            frames = F.max_pool1d(F.relu(norm(conv(frames))), POOL)
+            frames = F.relu(F.max_pool2d(norm(conv(frames)).unsqueeze(2), (1, POOL)).squeeze(2))
         embedding = F.relu(self.dense_norm(self.dense_layer(frames.mean(2))))
         return F.dropout(embedding, self.dropout, self.training)  # (B, D)
 

@@ -63,8 +63,9 @@ class HarmonicBands(nn.Module):
         self.register_buffer("bins_hz", torch.linspace(0, sample_rate // 2, n_fft // 2 + 1), persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
-        # an exported or compiled graph is one for every batch size
-        in_parts = wave.device.type == "cpu" and not torch.compiler.is_compiling()
+        # an exported, compiled or traced graph is one for every batch size
+        graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        in_parts = wave.device.type == "cpu" and not graph
         with torch.autocast(wave.device.type, enabled=False):
             wave, filters = wave[:, 0].float(), self.filters()
             parts = wave.split(CPU_ROWS) if in_parts else (wave,)
