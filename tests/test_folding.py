@@ -9,7 +9,8 @@ from published.parts import lively
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_music.encoders import Encoder, SampleCNN, SampleCNNSE, ShortChunk
+from ssl_music.encoders import FCN, Encoder, MusiCNN, SampleCNN, SampleCNNSE, ShortChunk
+from ssl_music.encoders.fcn import FORMS
 from ssl_music.encoders.folding import folded
 from ssl_music.tagger import Tagger
 
@@ -34,6 +35,8 @@ def test_every_encoder_gives_the_same_vectors(kind: type[Encoder], arguments: di
         (SampleCNN(width=4, depth=4), []),
         (SampleCNNSE(width=4, depth=4), []),
         (ShortChunk(width=4, residual=True), ["input_norm"]),
+        (MusiCNN(), ["input_norm"]),
+        (FCN(**FORMS["tutorial"]), ["input_norm"]),
         (SampleCNN(width=8, depth=4, norm="group"), []),
     ],
 )

@@ -148,6 +148,7 @@ class FCN(Encoder):
         self.embedding_dim = dense or channels[-1]
         self.dense_layer = nn.Linear(channels[-1], dense) if dense else None
         self.dense_norm = norm_1d(norm, dense) if dense else None
+        self.folds = [("dense_layer", "dense_norm")] if dense else []
 
     def forward(self, wave: Tensor) -> Tensor:
         image = channels_last(self.input_norm(self.log_mel(self.check(wave))))  # (B, 1, M, F)

@@ -104,6 +104,7 @@ class MusiCNN(Encoder):
         if embedding == "dense":
             self.dense_layer = nn.Linear(pooled, dense)
             self.dense_norm = norm_1d(norm, dense)
+            self.folds = [("dense_layer", "dense_norm")]
 
     def forward(self, wave: Tensor) -> Tensor:
         image = channels_last(self.input_norm(self.log_mel(self.check(wave))))  # (B, 1, M, F)
@@ -123,6 +124,8 @@ class MusiCNN(Encoder):
 
 class _Block(nn.Module):
     """Convolution – norm – largest over frequency – ReLU; padded over time, not over frequency."""
+
+    folds = (("conv", "norm"),)
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int], *, norm: str) -> None:
         super().__init__()
