@@ -110,13 +110,23 @@ def _form(path: Path, weights: Weights, layout: str | None) -> Form:
     chosen = [form for form in found if (form.automatic if layout is None else form.layout == layout)]
     if chosen:
         return chosen[0]
-    looks = f"they look like layout {found[0].layout}" if found else "no known layout has them"
-    asked = "" if layout is None else f" of layout {layout}"
+    asked = "a known layout" if layout is None else f"layout {layout}"
     raise UserError(
-        f"{path}: no weights{asked}; the first keys are {first(weights.tensors)}: {looks}. "
+        f"{path}: no weights of {asked}; the first keys are {first(weights.tensors)}. {_nearest(weights, found)}"
         f"Known layouts: {'; '.join(f'{name} ({what})' for name, what in LAYOUTS.items())}. "
         "A file that holds a head alone goes to --head"
     )
+
+
+def _nearest(weights: Weights, found: list[Form]) -> str:
+    """What the keys look like, if they look like anything."""
+    if found:
+        return f"They look like layout {found[0].layout}. "
+    missing = [[key for key in form.needs if key not in weights.tensors] for form in FORMS]
+    form, lacks = min(zip(FORMS, missing, strict=True), key=lambda pair: len(pair[1]) / len(pair[0].needs))
+    if len(lacks) == len(form.needs):
+        return ""
+    return f"Nearest is {form.name} of layout {form.layout}, whose key {lacks[0]} is missing. "
 
 
 def _headless(head: Head | None, source: Path) -> dict[str, str]:

@@ -40,9 +40,8 @@ class Form:
 
     layout: str
     name: str
-    #: keys that every such file has, and keys that none has
+    #: keys that every such file has, and no other has all of them
     signature: tuple[str, ...]
-    without: tuple[str, ...] = ()
     prefix: str = ""
     encoder: Callable[[Mapping[str, Tensor]], Encoder]
     renames: Renames
@@ -56,11 +55,14 @@ class Form:
     multi_label: bool = True
     automatic: bool = True
 
+    @property
+    def needs(self) -> list[str]:
+        """The keys of the signature as they stand in a file."""
+        return [self.prefix + key for key in self.signature]
+
     def recognises(self, keys: Mapping[str, Tensor]) -> bool:
         """Whether the keys are this network's."""
-        return all(self.prefix + key in keys for key in self.signature) and not any(
-            self.prefix + key in keys for key in self.without
-        )
+        return all(key in keys for key in self.needs)
 
 
 class Fitted(NamedTuple):
@@ -78,7 +80,7 @@ def fit(form: Form, file: str, tensors: Mapping[str, Tensor]) -> Fitted:
     try:
         encoder = form.encoder({key: tensors[whole] for key, whole in inside.items()}).eval()
     except UserError as error:
-        raise UserError(f"{file}: its shapes are those of no {form.name}: {error}") from error
+        raise UserError(f"{file}: cannot be a {form.name}: {error}") from error
     ours = encoder.state_dict()
     sources = {key: [form.prefix + part for part in _renamed(key, form.renames)] for key in ours}
     wanted = {part: key for key, parts in sources.items() for part in parts}
@@ -109,6 +111,8 @@ def fit(form: Form, file: str, tensors: Mapping[str, Tensor]) -> Fitted:
 
 def size(tensors: Mapping[str, Tensor], key: str, axis: int) -> int:
     """The size of an axis of a tensor of a file; 0 where it has no such axis."""
+    if key not in tensors:
+        raise UserError(f"the key {key} is missing")
     return tensors[key].shape[axis] if tensors[key].dim() > axis else 0
 
 
@@ -153,7 +157,7 @@ def _reason(form: Form, file: str, key: str, tensor: Tensor, encoder: Encoder) -
             if name is not None and re.fullmatch(pattern, name):
                 return reason
     raise UserError(
-        f"{file}: the key {key} is no part of {form.name} (layout {form.layout}), nor one that it is known to leave out"
+        f"{file}: the key {key} is no part of {form.name} (layout {form.layout}), nor known as one to leave out"
     )
 
 

@@ -45,7 +45,7 @@ def _encoder(tensors: Mapping[str, Tensor]) -> Encoder:
 NETWORK = Form(
     layout="mtt",
     name="MusicTaggingTransformer",
-    signature=("cls_token", "pos_embedding", "frontend.layer1.conv_1.weight"),
+    signature=("cls_token", "pos_embedding"),
     prefix="network.",
     encoder=_encoder,
     renames=RENAMES,

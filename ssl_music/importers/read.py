@@ -8,6 +8,7 @@ that the file asks for: the class itself is neither imported nor called. Any oth
 
 import pickle
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,8 @@ BOOKKEEPING = (
 ENTRIES = ("state_dict", "model_state_dict", "model")
 #: wrappers that put their own name before every key
 WRAPPERS = ("module.", "_orig_mod.")
+#: how many names of theirs a file may have: each is another reading
+MOST = 100
 #: how many keys an error shows
 SHOWN = 5
 
@@ -98,11 +101,12 @@ def _pickled(path: Path, *, zipped: bool) -> Any:
     while True:
         given: list[Any] = [(kind, name) for name, kind in stand_ins.items()]
         try:
-            with torch.serialization.safe_globals(given):
+            with torch.serialization.safe_globals(given), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch, for its own users
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         except Exception as error:  # a damaged pickle raises anything
             name = _refused(error)
-            if name and name.startswith(BOOKKEEPING) and name not in stand_ins:
+            if name and name.startswith(BOOKKEEPING) and name not in stand_ins and len(stand_ins) < MOST:
                 stand_ins[name] = OrderedDict if name.endswith(".AttributeDict") else _StandIn
                 continue
             raise _told(path, error, name) from error

@@ -8,7 +8,7 @@ FORMS = (
     Form(
         layout="tutorial",
         name="the tutorial's CNN",
-        signature=("input_bn.weight", "layer5.conv.weight", "dense_bn.weight"),
+        signature=("input_bn.weight", "dense_bn.weight"),
         encoder=lambda _: FCN(**FCN_FORMS["tutorial"]),
         renames=(
             (r"input_norm\.(.+)", "input_bn.{1}"),

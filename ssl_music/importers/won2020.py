@@ -95,7 +95,7 @@ FORMS = (
     _form(
         "Musicnn",
         _musicnn,
-        ("layers.0.conv.weight", "layer1.conv.weight", "dense1.weight"),
+        ("layers.0.conv.weight",),
         INPUT + FRONT + DENSE,
         "dense2",
     ),
