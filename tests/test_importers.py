@@ -248,6 +248,7 @@ def test_old_files_without_counters_and_with_an_emptied_filterbank(tutorial: Cal
     counters = [key for key in read(tutorial()).tensors if key.endswith("num_batches_tracked")]
     changes: dict[str, Any] = {"melspec.mel_scale.fb": torch.tensor([]), **dict.fromkeys(counters)}
     done = importers.load(tutorial(changes))
+    assert "emptied" in done.dropped["melspec.mel_scale.fb"]
     assert list(done.absent) == counters and "do not count batches" in done.absent[counters[0]]
     assert done.model.digest() == whole.model.digest()
 
@@ -349,6 +350,8 @@ def test_the_verb(tutorial: Callable[..., Path], tmp_path: Path, capsys: pytest.
         assert cli.main([*words, "--tags", given, "--column", column]) == 0
         assert f"with a head for the 10 tags of '{column}'" in capsys.readouterr().out
         assert len(checkpoint.load_tagger(out).tags) == 10
+    assert cli.main(["import", str(out), "--out", str(tmp_path / "again.safetensors")]) == 2
+    assert "is a checkpoint of ours already" in capsys.readouterr().err
     before = out.read_bytes()
     assert cli.main(["import", str(tutorial({"x": torch.zeros(1)})), "--out", str(out)]) == 2
     assert "the key x is no part" in capsys.readouterr().err

@@ -124,7 +124,7 @@ def _nearest(weights: Weights, found: list[Form]) -> str:
         return f"They look like layout {found[0].layout}. "
     missing = [[key for key in form.needs if key not in weights.tensors] for form in FORMS]
     form, lacks = min(zip(FORMS, missing, strict=True), key=lambda pair: len(pair[1]) / len(pair[0].needs))
-    if len(lacks) == len(form.needs):
+    if len(lacks) > len(form.needs) / 2:
         return ""
     return f"Nearest is {form.name} of layout {form.layout}, whose key {lacks[0]} is missing. "
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -91,6 +91,9 @@ def read(path: Path | str) -> Weights:
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("format", "").startswith("ssl_music/"):
+                raise UserError(f"{path}: is a checkpoint of ours already; every verb takes it as it is")
         return load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path}: not a readable safetensors file ({error}): it is cut short or damaged") from error
