@@ -11,7 +11,7 @@ RANKS = [
     {"audio"},
     {"losses", "metrics", "vectors", "encoders", "augment", "catalogs"},
     {"tagger", "index", "probe", "pack", "clips", "taggram"},
-    {"methods", "checkpoint", "importers", "embed", "robustness"},
+    {"methods", "checkpoint", "importers", "embed", "export", "robustness"},
     {"report", "serve", "hear", "quickstart"},
     {"cli"},
 ]
@@ -26,6 +26,9 @@ DOORS = {
     "yaml": {"cli"},
     "jsonargparse": {"cli"},
     "fastapi": {"serve"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
+    "onnxscript": {"export"},
     "matplotlib": {"report"},
 }
 #: inside a family, the files that its members share

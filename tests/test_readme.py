@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_four_uses(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert [name for name, _ in BLOCKS] == ["listen", "pretrain", "probe", "tag", "search"]
+    assert [name for name, _ in BLOCKS] == ["listen", "pretrain", "probe", "tag", "search", "export"]
     for name, block in BLOCKS:
         for line in block.strip().splitlines():
             program, *words = [str(Path(word).expanduser()) if "~" in word else word for word in shlex.split(line)]

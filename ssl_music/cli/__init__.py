@@ -1,6 +1,6 @@
 """The command line `ssl-music`: parse → seed → build → call. Nothing heavy is imported before a verb is chosen.
 
-    verbs      one typed function a verb; its docstring is its help; listening holds one of them
+    verbs      one typed function a verb; its docstring is its help; listening and exporting hold one each
     parse      the one door to YAML and jsonargparse: recipes, arguments, hints for misspelt names
 
 Exit codes: 0 done · 2 something to mend, said in one line · 130 interrupted with Ctrl-C.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssl_music._files import replacing
+from ssl_music.cli.exporting import encoder_in, export, tagger_in
 from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
 from ssl_music.cli.show import print_rows
@@ -141,17 +142,16 @@ def embed(
     """Turn every track of a catalog into vectors: one per chunk and one per track.
 
     Args:
-        checkpoint: the .safetensors file of an encoder or a tagger.
+        checkpoint: the .safetensors file of an encoder or a tagger, or the .onnx file that export made of it.
         catalog: Folder, Table, Synthetic or Pack.
         out: the directory to write; run again and it goes on where it was.
         hop_seconds: distance of chunk starts; by default one clip, so that chunks do not overlap.
         batch_size: chunks in one forward pass.
         device: auto, cpu, cuda, cuda:1 …
     """
-    from ssl_music import checkpoint as weights
     from ssl_music.embed import embed as run
 
-    encoder = weights.load_encoder(checkpoint)
+    encoder = encoder_in(checkpoint)
     _tell_duplicates(catalog)
     vectors = run(
         catalog,
@@ -240,7 +240,7 @@ def search(
     Args:
         query: an audio file, or the id of a track in the index.
         index: what `ssl-music index` wrote.
-        checkpoint: the weights that made the vectors; needed for a file.
+        checkpoint: the weights that made the vectors, or their .onnx file; needed for a file.
         k: how many songs.
         start_seconds: where the passage begins.
         seconds: how long the passage is.
@@ -296,10 +296,9 @@ def _hits(
             f"{query}: artist and group are only known for tracks of the catalog; give a track id, "
             "or leave --exclude_artist and --exclude_group out"
         )
-    from ssl_music import checkpoint as weights
     from ssl_music.embed import embed_file
 
-    encoder = weights.load_encoder(checkpoint)
+    encoder = encoder_in(checkpoint)
     _, chunks = embed_file(Path(query), encoder, start_seconds=start_seconds or 0.0, seconds=seconds)
     return found.search(chunks.mean(axis=0), k, digest=encoder.digest())
 
@@ -317,18 +316,17 @@ def tag(
 
     Args:
         files: audio files, or folders of them.
-        checkpoint: the .safetensors file of a tagger.
+        checkpoint: the .safetensors file of a tagger, or the .onnx file that export made of it.
         top: how many tags a file gets in the table; csv and json give every tag.
         hop_seconds: distance of chunk starts; by default one clip.
         device: auto, cpu, cuda …
         format: of the output.
         out: write there instead of printing.
     """
-    from ssl_music import checkpoint as weights
     from ssl_music.audio import AudioError
     from ssl_music.embed import tag_files
 
-    tagger = weights.load_tagger(checkpoint)
+    tagger = tagger_in(checkpoint)
     heard = list(tag_files(files, tagger, hop_seconds=hop_seconds, device=device))
     tagged = [(path, found) for path, found in heard if not isinstance(found, AudioError)]
     if format == "table":
@@ -398,5 +396,6 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "index": index,
     "search": search,
     "tag": tag,
+    "export": export,
     "import": import_,
 }

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -19,6 +20,15 @@ from ssl_music.errors import UserError
 from ssl_music.pack import Pack
 from ssl_music.tagger import Tagger
 from ssl_music.vectors import Vectors, VectorsWriter, chunk_starts
+
+
+class Tagging(Protocol):
+    """What `tag_files` asks of a tagger: ours, or one in a file that another runtime runs."""
+
+    encoder: Encoder
+    tags: list[str]
+
+    def probabilities(self, wave: Tensor) -> Tensor: ...
 
 
 def embed(
@@ -111,7 +121,7 @@ def embed_file(
 
 def tag_files(
     files: Sequence[Path | str],
-    tagger: Tagger,
+    tagger: Tagger | Tagging,
     *,
     hop_seconds: float | None = None,
     batch_size: int = 16,
@@ -146,8 +156,9 @@ def _hear(
 ) -> Iterator[Heard]:
     if batch_size < 1:
         raise UserError(f"batch_size {batch_size}: at least 1 is wanted")
-    place = choose_device(device)
     owner = network if isinstance(network, Encoder) else getattr(network, "__self__", encoder)
+    # what torch does not run knows by itself where it can run, and where it wants its waves
+    place = getattr(owner, "choose_device", choose_device)(device)
     owner.to(place).eval()
     if isinstance(network, Encoder):
         network = folded(network)
