@@ -18,8 +18,8 @@ from ssl_music.catalogs import Folder
 from ssl_music.embed import embed, tag_files
 from ssl_music.encoders import Encoder, SampleCNN
 from ssl_music.errors import UserError
-from ssl_music.export import export, load_encoder, load_tagger, run
-from ssl_music.export.check import TOLERANCE
+from ssl_music.export import OnnxTagger, export, load_encoder, load_tagger
+from ssl_music.export.check import TOLERANCE, Trial
 from ssl_music.export.runtime import OnnxFile
 from ssl_music.export.stft import exact_stft, matrix_stft
 from ssl_music.tagger import Tagger
@@ -270,19 +270,35 @@ def test_what_is_wrong_is_not_written(kind: type[Toy], told: str, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["good.pt2"]
 
 
-def test_rounding_of_empty_bands_is_torchs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounding_of_empty_bands_is_told_and_not_excused(tmp_path: Path) -> None:
     """A loud pure tone without noise: whatever the other bands say is rounding, in decibels."""
     encoder = small("LogMelStatistics")
     tone = np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE).astype(np.float32)
     audio.write(tmp_path / "tone.wav", 0.9 * tone, RATE)
-    done = export(encoder, tmp_path / "e.onnx", music=tmp_path / "tone.wav")
-    inexact = [trial.inexact for trial in done.trials if trial.inexact is not None]
-    assert inexact and all(files <= torchs for torchs, files in inexact)
-    with pytest.raises(UserError, match="without a head, and tags need a tagger"):
-        load_tagger(tmp_path / "e.onnx")
     audio.write(tmp_path / "silence.wav", 0 * tone, RATE)
-    with pytest.raises(UserError, match="silent"):
+    with pytest.raises(UserError, match=r"not written: .* for music .* beside exact spectra torch is .* other music"):
+        export(encoder, tmp_path / "e.onnx", music=tmp_path / "tone.wav")
+    with pytest.raises(UserError, match="silent where it was read"):
         export(encoder, tmp_path / "e.pt2", music=tmp_path / "silence.wav")
-    monkeypatch.setattr(run, "trials", lambda *_, **__: [done.trials[0]._replace(difference=2e-4, inexact=(0, 2e-4))])
-    with pytest.raises(UserError, match="not written"):
-        export(encoder, tmp_path / "e.pt2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["silence.wav", "tone.wav"]
+
+
+@pytest.mark.parametrize(
+    "trial, passed",
+    [
+        (Trial("music", 1, 9, 1e-4), True),
+        (Trial("music", 1, 9, 1.1e-4, (5e-4, 1e-6)), False),
+        (Trial("noise", 1, 9, float("nan")), False),
+        (Trial("silence", 1, 9, 0.4), True),
+        (Trial("silence", 1, 9, float("nan")), False),
+    ],
+)
+def test_what_passes(trial: Trial, passed: bool) -> None:
+    assert trial.passed == passed
+
+
+def test_an_encoders_file_cannot_tag(files: Path) -> None:
+    file = OnnxFile(files / "tagger.onnx")
+    file.facts = {**file.facts, "tags": "[]"}
+    with pytest.raises(UserError, match="without a head, and tags need a tagger"):
+        OnnxTagger(file)

@@ -38,7 +38,6 @@ def export(checkpoint: Path, out: Path, music: Path | None = None, encoder_only:
         print(f"{out}: weights {weights.save(out, model, provenance=provenance)}")
         return
     from ssl_music import export as exporting
-    from ssl_music.export.check import SILENCE, TOLERANCE
 
     done = exporting.export(model, out, provenance=provenance, music=music)
     rows: list[dict[str, Any]] = [
@@ -51,13 +50,6 @@ def export(checkpoint: Path, out: Path, music: Path | None = None, encoder_only:
         for trial in done.trials
     ]
     print_rows(rows, "table")
-    for trial in done.trials:
-        if trial.inexact is not None and trial.input != SILENCE:
-            print(
-                f"{trial.input}, {trial.samples} samples: more than {TOLERANCE:g}, by torch's own rounding in bands "
-                f"that are empty: beside exact spectra torch is {trial.inexact[0]:.1e} off, the file "
-                f"{trial.inexact[1]:.1e}"
-            )
     print(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB, weights {done.digest}; largest difference from torch for noise "
         f"and music {done.difference:.1e} of the largest output"

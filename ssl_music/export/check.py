@@ -24,12 +24,12 @@ NOISE, MUSIC, SILENCE = "noise", "music", "silence"
 class Trial(NamedTuple):
     """One input and how far the file's outputs were from torch's, as a share of the largest output.
 
-    Where that is more than allowed, `inexact` tells how far from those of exact spectra (`exact_stft`) torch was, and
-    how far the file; it passes if it was not the worse one.
+    Where that is more than allowed, `inexact` tells why, if spectra are the reason: how far from the outputs of exact
+    ones (`exact_stft`) torch was, and how far the file. It excuses nothing.
 
     Silence has to come out finite, and is not compared further: a norm over one example divides what is left of it
-    after its mean, rounding and nothing else, by √ε. In torch, too, the answer then depends on the order of addition:
-    a SampleCNN with group norm, exported by torch for itself, was 2e-4 beside itself, and in ONNX .4.
+    after its mean, rounding and little else, by √ε. In torch itself, moving the weights of a small SampleCNN with
+    group norm by one rounding moves its answer to silence by .28 of its size.
     """
 
     input: str
@@ -40,9 +40,6 @@ class Trial(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        if self.inexact is not None and self.input != SILENCE:
-            torchs, files = self.inexact
-            return files <= torchs
         return self.difference <= (float("inf") if self.input == SILENCE else TOLERANCE)
 
 

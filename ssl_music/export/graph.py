@@ -66,6 +66,8 @@ def facts(model: Encoder | Tagger, provenance: dict[str, Any]) -> dict[str, str]
 
 def captured(graph: Graph, encoder: Encoder, *, for_onnx: bool) -> ExportedProgram:
     """The graph for any batch and any length, with no Python left in it."""
+    if for_onnx:
+        _onnx()  # where it is missing, that is told before the work
     # of sizes 0 and 1 the capture believes that they are always so: what remains of time has to be more than one step
     samples = 2 * encoder.input_samples + 3 * encoder.minimum_samples
     try:

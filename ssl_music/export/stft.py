@@ -6,9 +6,10 @@ know it at all. So while a graph is captured inside `matrix_stft()`, every `torc
 matrix of cosines and sines, a constant of 4 · n_fft · (n_fft + 2) bytes in the file: 1.1 MB for 512, 4.2 for 1024.
 A clip of 59,049 samples takes 1.5 ms on one core at n_fft 512, hop 256, and 3 ms at 1024, 512; torch .45 and .5.
 
-Its rounding is not that of an FFT, and where a spectrum is empty, as lossy codecs leave it, a logarithm shows nothing
-but rounding. Of 14 songs, seven networks' embeddings by torch were up to 5e-4 beside those from float64 spectra, and
-those by this product up to 1e-4: the file is the more exact one there, and `exact_stft()` lets `check` see that.
+Its rounding is not that of an FFT, and where a spectrum is empty, as lossy codecs leave it, a logarithm shows
+nothing but rounding. Of 182 embeddings (13 networks, 14 songs) 7 differed from torch's by more than 1e-4 of their
+size, 2.6e-4 at most. Beside those from float64 spectra torch's were up to 2.5e-4 off, the product's up to 9e-5: in all
+7 it was the more exact one. `exact_stft()` lets `check` tell that.
 """
 
 import math
