@@ -8,8 +8,8 @@ A clip of 59,049 samples takes 1.5 ms on one core at n_fft 512, hop 256, and 3 m
 
 Its rounding is not that of an FFT, and where a spectrum is empty, as lossy codecs leave it, a logarithm shows
 nothing but rounding. Of 182 embeddings (13 networks, 14 songs) 7 differed from torch's by more than 1e-4 of their
-size, 2.6e-4 at most. Beside those from float64 spectra torch's were up to 2.5e-4 off, the product's up to 9e-5: in all
-7 it was the more exact one. `exact_stft()` lets `check` tell that.
+size, 2.6e-4 at most. Beside those from float64 spectra torch's were up to 2.5e-4 off, the product's up to 9e-5: in
+all 7 it was the more exact one. `exact_stft()` lets `check` tell that.
 """
 
 import math
