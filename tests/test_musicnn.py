@@ -104,3 +104,21 @@ def test_unknown_choices_are_named() -> None:
         MusiCNN(over_frequency="maximum")
     with pytest.raises(UserError, match="at least 1"):
         MusiCNN(width=0)
+
+
+@pytest.mark.parametrize("over_frequency", ["mean", "max"])
+def test_training_computes_what_evaluation_does(over_frequency: str) -> None:
+    torch.manual_seed(0)
+    encoder = MusiCNN(
+        width=6, dense=5, vertical_width=8, horizontal_width=4, norm="none", over_frequency=over_frequency
+    )
+    wave = 0.1 * torch.randn(2, 1, 12_000, generator=torch.Generator().manual_seed(1))
+    outs, gradients = [], []
+    for training in (True, False):
+        encoder.zero_grad()
+        outs.append(encoder.train(training)(wave))
+        outs[-1].square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in encoder.parameters()])
+    torch.testing.assert_close(*outs, rtol=1e-4, atol=1e-5)
+    for here, there in zip(*gradients, strict=True):
+        torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-4 * float(there.abs().max()))
