@@ -4,8 +4,8 @@
 
 The step alone: both views of a batch that lies in memory, augmented beforehand → encoder → NT-Xent → backward →
 Adam, in a bare loop. The pipeline: `methods.train.train` as users run it, crops from a pack of half-minute tracks,
-the chain of recipes/clmr.yaml drawn anew for every view, metrics, collapse watch. They take turns step by step, so
-that a busy machine hurts both alike, and each step of the pipeline is divided by its neighbour alone; the median of
+the chain of recipes/clmr.yaml without its pitch shift, drawn anew for every view, metrics, collapse watch. They take
+turns step by step, so that a busy machine hurts both alike, and each step of the pipeline is divided by its neighbour alone; the median of
 these shares is what the pipeline keeps. It must keep 90 %. One thread for torch, unless told otherwise: with more
 threads than idle cores, the many short operations of an augmentation wait for each other.
 """
@@ -203,7 +203,8 @@ def main() -> None:
     text = f"""# Training step: alone, and with loading and augmenting
 
 {machine}.
-SimCLR with the chain of recipes/clmr.yaml, two crops of the encoder's length for each of the pairs of a batch; a clip
+SimCLR with the chain of recipes/clmr.yaml without its pitch shift, two crops of the encoder's length for each of the
+pairs of a batch; a clip
 is one view. Medians over steps in turns; of the share also the quartiles.
 
 | {" | ".join(head)} |
