@@ -5,9 +5,9 @@
 The step alone: both views of a batch that lies in memory, augmented beforehand → encoder → NT-Xent → backward →
 Adam, in a bare loop. The pipeline: `methods.train.train` as users run it, crops from a pack of half-minute tracks,
 the chain of recipes/clmr.yaml without its pitch shift, drawn anew for every view, metrics, collapse watch. They take
-turns step by step, so that a busy machine hurts both alike, and each step of the pipeline is divided by its neighbour alone; the median of
-these shares is what the pipeline keeps. It must keep 90 %. One thread for torch, unless told otherwise: with more
-threads than idle cores, the many short operations of an augmentation wait for each other.
+turns step by step, so that a busy machine hurts both alike, and each step of the pipeline is divided by its neighbour
+alone; the median of these shares is what the pipeline keeps. It must keep 90 %. One thread for torch, unless told
+otherwise: with more threads than idle cores, the many short operations of an augmentation wait for each other.
 """
 
 import os
