@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ssl_music.augment.convolve import convolved, filtered
+from ssl_music.augment.layers import pick
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ class Drawn(NamedTuple):
 
     def of(self, rows: Tensor) -> Drawn:
         """What was drawn for the rows with these numbers (on the CPU)."""
-        params = {name: value.index_select(0, rows.to(value.device)) for name, value in self.params.items()}
-        return Drawn(self.chosen[rows], params)
+        return Drawn(self.chosen[rows], pick(self.params, rows))
 
 
 class Step(NamedTuple):
@@ -51,7 +51,7 @@ class Step(NamedTuple):
         """The parameters of the rows with these numbers."""
         if len(rows) == len(self.chosen):
             return dict(self.params)
-        return {name: value.index_select(0, rows.to(value.device)) for name, value in self.params.items()}
+        return pick(self.params, rows)
 
 
 def run(effects: Sequence[Augmentation], drawn: Sequence[Drawn], wave: Tensor, *, name: str) -> Tensor:

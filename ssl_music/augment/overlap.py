@@ -23,6 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, pad
 
+from ssl_music.augment.base import Augmentation
+from ssl_music.errors import UserError
+
 #: The search looks this many grid steps to each side, 7.3 ms: 14.5 ms hold a period of every note above 69 Hz.
 REACH_STEPS = 20
 #: What is compared is this many grid steps long: 8.7 ms.
@@ -142,6 +145,15 @@ def _fine(wave: Tensor, start: Tensor, middle: Tensor, advance: Tensor, step: in
     # the vertex of the parabola through three values
     vertex = (0.5 * (left - right) / (left - 2 * top + right - 1e-12)).clamp_(-0.5, 0.5)
     return peak[..., 0] + (vertex + (advance[:, None] - ahead + 1 - reach))
+
+
+def check_samples(effect: Augmentation, samples: int, shortest: int) -> None:
+    """One clear error where a wave is shorter than what the effect has to jump about in."""
+    if samples < shortest:
+        name = type(effect).__name__
+        raise UserError(
+            f"{name} wants at least {shortest} samples at {effect.rate()} Hz; the wave has only {samples}"
+        )
 
 
 def padded(wave: Tensor, size: Sizes, fastest: float) -> tuple[Tensor, int]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_music.augment.base import Augmentation
 from ssl_music.augment.layers import uniform
-from ssl_music.augment.overlap import align, padded, sizes
+from ssl_music.augment.overlap import align, check_samples, padded, sizes
 from ssl_music.augment.reading import read
 from ssl_music.errors import UserError
 
@@ -49,10 +49,7 @@ class PitchShift(Augmentation):
     def apply(self, wave: Tensor, *, semitones: Tensor) -> Tensor:  # type: ignore[override]
         size, samples, fastest = sizes(self.rate()), wave.shape[-1], 2 ** (max(0.0, self.high_semitones) / 12)
         shortest = math.ceil(fastest * size.length) + 2 * size.reach
-        if samples < shortest:
-            raise UserError(
-                f"PitchShift wants at least {shortest} samples at {self.rate()} Hz; the wave has only {samples}"
-            )
+        check_samples(self, samples, shortest)
         rate = torch.exp2(semitones / 12).clamp_max(fastest)
         begin = torch.arange(size.pieces(samples), device=wave.device) * size.hop - size.fade  # in the output, (K,)
         used = (samples - begin).clamp_max(size.length)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_music.augment.base import Augmentation
 from ssl_music.augment.layers import log_uniform
-from ssl_music.augment.overlap import BLOCK, align, lay, padded, sizes, strips, window
+from ssl_music.augment.overlap import BLOCK, align, check_samples, lay, padded, sizes, strips, window
 from ssl_music.augment.reading import read
 from ssl_music.errors import UserError
 
@@ -42,7 +42,7 @@ class TimeStretch(Augmentation):
 
     def apply(self, wave: Tensor, *, rate: Tensor) -> Tensor:  # type: ignore[override]
         size, samples = sizes(self.rate()), wave.shape[-1]
-        _check_samples(self, samples, 2 * (size.length + size.reach))
+        check_samples(self, samples, 2 * (size.length + size.reach))
         begin = torch.arange(size.pieces(samples), device=wave.device) * size.hop - size.fade  # in the output, (K,)
         # All pieces but the first must have room to be moved.
         room = torch.full_like(begin, size.reach)
@@ -85,7 +85,7 @@ class Varispeed(Augmentation):
     def apply(self, wave: Tensor, *, rate: Tensor) -> Tensor:  # type: ignore[override]
         size, samples = sizes(self.rate()), wave.shape[-1]
         fastest = math.ceil(self.high_rate * size.hop) / size.hop
-        _check_samples(self, samples, 2 * math.ceil(fastest * size.length))
+        check_samples(self, samples, 2 * math.ceil(fastest * size.length))
         advance = (rate.clamp_max(fastest) * size.hop).round().long()[:, None]  # (B, 1)
         rate = advance / size.hop
         piece = torch.arange(size.pieces(samples), device=wave.device)
@@ -102,11 +102,3 @@ def _check_rates(effect: TimeStretch | Varispeed) -> None:
     if effect.high_rate > LARGEST_RATE:
         name = type(effect).__name__
         raise UserError(f"{name}: high_rate={effect.high_rate} is above {LARGEST_RATE:g}; lower it")
-
-
-def _check_samples(effect: Augmentation, samples: int, shortest: int) -> None:
-    if samples < shortest:
-        name = type(effect).__name__
-        raise UserError(
-            f"{name} wants at least {shortest} samples at {effect.rate()} Hz; the wave has only {samples}"
-        )
