@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -73,6 +73,7 @@ def embed(
         heard = _hear(
             encoder,
             encoder,
+            _embedding,
             [partial(blocks, *one) for one in left],
             hop_samples=hop_samples,
             batch_size=batch_size,
@@ -111,7 +112,7 @@ def embed_file(
     hop_samples = _hop(encoder, hop_seconds)
     source = partial(Stream, path, encoder.sample_rate, start_seconds=start_seconds, seconds=seconds)
     (vectors, samples, error) = next(
-        _hear(encoder, encoder, [source], hop_samples=hop_samples, batch_size=batch_size, device=device)
+        _hear(encoder, encoder, _embedding, [source], hop_samples=hop_samples, batch_size=batch_size, device=device)
     )
     if error is not None:
         raise error
@@ -138,16 +139,25 @@ def tag_files(
     sources: list[Source] = [partial(Stream, path, encoder.sample_rate) for path in paths]
     hop_samples = _hop(encoder, hop_seconds)
     heard = _hear(
-        encoder, tagger.probabilities, sources, hop_samples=hop_samples, batch_size=batch_size, device=device
+        encoder, tagger, _probabilities, sources, hop_samples=hop_samples, batch_size=batch_size, device=device
     )
     bar = tqdm(heard, total=len(paths), unit="file", desc="tag", disable=None if progress else True)
     for path, (probabilities, _, error) in zip(paths, bar, strict=True):
         yield path, probabilities.mean(axis=0) if error is None else error
 
 
+def _embedding(encoder: Encoder, wave: Tensor) -> Tensor:
+    return encoder(wave)
+
+
+def _probabilities(tagger: Tagging, wave: Tensor) -> Tensor:
+    return tagger.probabilities(wave)
+
+
 def _hear(
     encoder: Encoder,
-    network: Callable[[Tensor], Tensor],
+    network: Any,
+    answer: Callable[[Any, Tensor], Tensor],
     sources: Sequence[Source],
     *,
     hop_samples: int,
@@ -156,17 +166,12 @@ def _hear(
 ) -> Iterator[Heard]:
     if batch_size < 1:
         raise UserError(f"batch_size {batch_size}: at least 1 is wanted")
-    owner = network if isinstance(network, Encoder) else getattr(network, "__self__", encoder)
     # what torch does not run knows by itself where it can run, and where it wants its waves
-    place = getattr(owner, "choose_device", choose_device)(device)
-    owner.to(place).eval()
-    if isinstance(network, Encoder):
-        network = folded(network)
-    elif owner is not encoder:  # a tagger's method: that of the same name, of its folded copy
-        network = getattr(folded(owner), network.__name__)
+    place = getattr(network, "choose_device", choose_device)(device)
+    fast = folded(network.to(place).eval())
     return hear(
         sources,
-        lambda wave: network(wave.to(place)),
+        lambda wave: answer(fast, wave.to(place)),
         sample_rate=encoder.sample_rate,
         input_samples=encoder.input_samples,
         hop_samples=hop_samples,
