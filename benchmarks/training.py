@@ -25,7 +25,7 @@ import torch
 from pytorch_lightning import Callback
 from pytorch_lightning import __version__ as lightning_version
 
-from ssl_music import audio, checkpoint, pack
+from ssl_music import audio, pack
 from ssl_music._files import replacing
 from ssl_music.augment import Delay, Gain, HighLowPass, Noise, PolarityInversion, Reverb
 from ssl_music.catalogs import Catalog, Track
@@ -149,7 +149,6 @@ def in_turns(method: SimCLR, packed: pack.Pack, case: Case, turns: Turns, out: P
         batch_size=case.batch_size,
         valid_split=None,
         epoch_of="seconds",
-        save=checkpoint.save,
         trainer_options={
             "accelerator": "cpu",
             "max_steps": case.steps + 1,

@@ -61,7 +61,7 @@ def run(
         print(packed.summary())
     untrained = copy.deepcopy(method.encoder)
     with _step("pretrain", seconds):
-        weights = train(method, packed, out=out / "train", save=checkpoint.save, seed=seed, recipe=recipe, **training)
+        weights = train(method, packed, out=out / "train", seed=seed, recipe=recipe, **training)
     with _step("embed", seconds):
         _calibrate(untrained, packed, training["batch_size"], seed)
         encoders = {PRETRAINED: checkpoint.load_encoder(weights), RANDOM: untrained, LOGMEL: _log_mel(untrained)}

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from training_toy import RATE, Tones, tiny_encoder, tiny_training
 
-from ssl_music.checkpoint import save
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder, ShortChunk
 from ssl_music.errors import UserError
@@ -38,7 +37,6 @@ def training(method: SimCLR, out: Path, steps: int) -> dict:
         out=out,
         batch_size=8,
         valid_split=None,
-        save=save,
         trainer_options=options,
     )
     return json.loads((out / "run.json").read_text())
@@ -121,10 +119,5 @@ class Diverging(SimCLR):
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
     options = {"accelerator": "cpu", "max_epochs": 3, "log_every_n_steps": 1}
     with pytest.raises(UserError, match="the loss is nan at step 4: the training has diverged"):
-        train(Diverging(tiny_encoder()), Tones(), out=tmp_path, batch_size=4, save=save, trainer_options=options)
+        train(Diverging(tiny_encoder()), Tones(), out=tmp_path, batch_size=4, trainer_options=options)
     assert not (tmp_path / "encoder.safetensors").exists()
-
-
-def test_supervised_has_nothing_to_watch(tmp_path: Path) -> None:
-    tiny_training(tmp_path, kind="pitch", trainer={"max_epochs": 1})
-    assert "collapsed" not in (tmp_path / "metrics.csv").read_text()

@@ -88,7 +88,7 @@ def test_frozen_and_fine_tuned_through_a_whole_training(frozen: bool, tmp_path: 
     method = Supervised(start, "pitch", frozen=frozen, learning_rate=0.01)
     before = {name: tensor.clone() for name, tensor in start.state_dict().items()}
     options = {"accelerator": "cpu", "max_epochs": 1}
-    weights = train(method, Tones(), out=tmp_path, batch_size=4, save=checkpoint.save, trainer_options=options)
+    weights = train(method, Tones(), out=tmp_path, batch_size=4, trainer_options=options)
     tagger = checkpoint.load_tagger(weights)
     after = tagger.encoder.state_dict()
     assert [torch.equal(before[name], after[name]) for name in before].count(frozen) == len(before)

@@ -108,7 +108,6 @@ def test_loggers_and_callbacks_of_the_user_are_added(tmp_path: Path) -> None:
         Tones(),
         out=tmp_path / "run",
         batch_size=4,
-        save=checkpoint.save,
         trainer_options={
             "accelerator": "cpu",
             "max_epochs": 1,
@@ -135,7 +134,6 @@ def test_early_stopping(tmp_path: Path) -> None:
         Tones(),
         out=tmp_path,
         batch_size=4,
-        save=checkpoint.save,
         trainer_options=options,
         early_stop_epochs=2,
     )
@@ -223,7 +221,6 @@ def test_short_tracks_may_be_dropped_with_a_count(tmp_path: Path, capsys: pytest
         out=tmp_path,
         batch_size=4,
         short="drop",
-        save=checkpoint.save,
         trainer_options=options,
     )
     assert "2 of 18 tracks are shorter than a clip: left out" in capsys.readouterr().err

@@ -17,7 +17,6 @@ from pytorch_lightning import Callback
 
 from ssl_music.augment import Gain, Noise
 from ssl_music.catalogs import Catalog, Track
-from ssl_music.checkpoint import save
 from ssl_music.encoders import SampleCNN
 from ssl_music.methods import Method, SimCLR, Supervised
 from ssl_music.methods.train import train
@@ -113,7 +112,6 @@ def tiny_training(
         tiny_method(kind, norm=norm, augment=augment),
         Tones(),
         out=out,
-        save=save,
         trainer_options={**options, "callbacks": [Stop(stop, how)]},
         **{"batch_size": 4, "seed": 3, **settings},
     )

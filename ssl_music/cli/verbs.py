@@ -13,6 +13,7 @@ from ssl_music.cli.exporting import encoder_in, export, tagger_in
 from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
 from ssl_music.cli.show import print_rows
+from ssl_music.cli.training import pretrain, tell_duplicates
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,77 +61,6 @@ def pack(
         print(f"table: {export}")
 
 
-def pretrain(
-    method: Method,
-    catalog: Catalog,
-    out: Path,
-    batch_size: int = 48,
-    seed: int = 42,
-    split: str = "train",
-    valid_split: str | None = "valid",
-    short: Literal["pad", "loop", "drop"] = "loop",
-    epoch_of: Literal["tracks", "seconds"] = "tracks",
-    init_from: Path | None = None,
-    early_stop_epochs: int | None = None,
-    checkpoint_every_steps: int | None = None,
-    *,
-    trainer: dict[str, Any],
-    config: dict[str, Any],
-) -> None:
-    """Train an encoder or a tagger by a recipe: SimCLR (= CLMR) without labels, Supervised with them.
-
-    Args:
-        method: how the encoder learns.
-        catalog: the music it learns from; a packed one (Pack) is fastest.
-        out: run folder for weights, metrics and checkpoints; run again and it resumes exactly.
-        batch_size: clips a step on each device.
-        seed: of weights, crops and views.
-        split: the split to train on; "all" is every track.
-        valid_split: the split watched for `best` and early stopping; null for none.
-        short: what to do with tracks shorter than a clip.
-        epoch_of: an epoch visits every track once, or each as often as it has clips (seconds).
-        init_from: start from the encoder weights in this checkpoint.
-        early_stop_epochs: stop after so many epochs without a better validation loss.
-        checkpoint_every_steps: how often to save for resuming; by default at the end of each epoch.
-    """
-    from ssl_music import checkpoint
-    from ssl_music.methods.train import train
-
-    _tell_duplicates(catalog)
-    if init_from is not None:
-        checkpoint.fill_encoder(method.encoder, init_from)
-    weights = train(
-        method,
-        catalog,
-        out=out,
-        seed=seed,
-        batch_size=batch_size,
-        split=split,
-        valid_split=valid_split,
-        short=short,
-        epoch_of=epoch_of,
-        early_stop_epochs=early_stop_epochs,
-        checkpoint_every_steps=checkpoint_every_steps,
-        trainer_options=trainer,
-        save=checkpoint.save,
-        recipe=config,
-    )
-    print(f"weights: {weights}")
-
-
-def _tell_duplicates(catalog: Catalog) -> None:
-    """Says which files of a catalog hold the same bytes; a pack has told of its duplicates when it was made."""
-    from ssl_music.catalogs import file_duplicates
-    from ssl_music.pack import Pack
-
-    same = [] if isinstance(catalog, Pack) else file_duplicates(catalog.tracks)
-    for group in same[:5]:
-        leak = " and stand in several splits" if len({track.split for track in group}) > 1 else ""
-        print(f"the same audio{leak}: {', '.join(repr(track.id) for track in group)}", file=sys.stderr)
-    if len(same) > 5:
-        print(f"… and {len(same) - 5} more groups of files with the same audio", file=sys.stderr)
-
-
 def embed(
     checkpoint: Path,
     catalog: Catalog,
@@ -152,7 +82,7 @@ def embed(
     from ssl_music.embed import embed as run
 
     encoder = encoder_in(checkpoint)
-    _tell_duplicates(catalog)
+    tell_duplicates(catalog)
     vectors = run(
         catalog,
         encoder,

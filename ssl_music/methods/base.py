@@ -6,29 +6,38 @@ the batch and the rank, and a training that resumes draws what an uninterrupted 
 """
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor, distributed
+from torch import Tensor
 
 from ssl_music.augment import Augmentation, Chain, presets
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
+from ssl_music.methods.chunks import in_chunks
+from ssl_music.methods.optimize import Optimization
 from ssl_music.tagger import Tagger
+
+#: trains another method on the same music into a folder of that name inside the run's, and returns its weights
+Stage = Callable[["Method", str], Path]
 
 
 class Method(LightningModule, ABC):
     """One way of training an encoder.
 
-    A subclass passes its encoder, augmentations and Adam's two numbers on, stores every argument under its own
-    name, and writes `losses`. `augment` is a list of effects, or the name of a chain in `augment.presets`. Adam
-    without schedule is what CLMR (3e-4) and the 2020 comparison (1e-4) train with.
+    A subclass passes its encoder, augmentations and the optimizer's two numbers on, stores every argument under its
+    own name, and writes `losses`. `augment` is a list of effects, or the name of a chain in `augment.presets`.
+
+    `losses` changes nothing: what follows the weights (a momentum encoder, a queue) changes in `stepped`, behind
+    every optimizer step, and lives in buffers or frozen parameters, so that a run resumes with it.
     """
 
     crops: int = 1  #: independent crops of a track in one example
@@ -54,9 +63,15 @@ class Method(LightningModule, ABC):
             self.chain = presets.named(self.augment, sample_rate=encoder.sample_rate)
         else:
             self.chain = Chain(self.augment, sample_rate=encoder.sample_rate)
-        self.seed = 0  # `train` sets the run's
-        #: embeddings of the last batch, the two views under each other, for whoever watches: name → (2B, D)
+        # `train` sets what the run says of these
+        self.seed = 0
+        self.optimization = Optimization()
+        self.chunk_size: int | None = None  #: rows that go through the encoder at a time, where gradients are cached
+        self.max_steps: int | None = None
+        #: embeddings of the last batch, for whoever watches: name → (N, D), in the order in which they are made
         self.watched: dict[str, Tensor] = {}
+        #: two views of the same tracks where the loss compares them: (B, D) each
+        self.pairs: tuple[Tensor, Tensor] | None = None
         self._generator: torch.Generator | None = None
 
     @abstractmethod
@@ -74,15 +89,56 @@ class Method(LightningModule, ABC):
         """What a training leaves behind."""
         return self.encoder
 
+    def precede(self, catalog: Catalog, tracks: Sequence[Track], stage: Stage) -> None:
+        """Called before anything else of a run, with the training split's tracks: trains what has to come first."""
+
+    def stepped(self) -> None:
+        """Called once after every optimizer step: moves what follows the weights."""
+
+    def measures(self) -> dict[str, float]:
+        """Further facts of the training's health, asked for when metrics are logged."""
+        return {}
+
+    @property
+    def input_samples(self) -> int:
+        """The length of the clips that `losses` wants."""
+        return self.encoder.input_samples
+
+    def encoded(self, wave: Tensor) -> Tensor:
+        """The embeddings of `wave`, chunk by chunk where the run caches gradients: (B, D)."""
+        return self.encoder(wave) if self.chunk_size is None else in_chunks(self.encoder, wave, self.chunk_size)
+
+    def progress(self) -> float:
+        """The share of the run's optimizer steps that are done; 0 outside a training.
+
+        Raises UserError where the run has no known end.
+        """
+        return 0.0 if self._trainer is None else self.trainer.global_step / self.total_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run, on each device."""
+        steps = min(self.trainer.estimated_stepping_batches, self.max_steps or math.inf)
+        if math.isinf(steps):
+            raise UserError(
+                f"{type(self).__name__} has a schedule over the whole run, whose end is not known: give the trainer "
+                "max_steps or max_epochs (max_time alone says nothing of steps)"
+            )
+        return int(steps)
+
     def augmented(self, wave: Tensor) -> Tensor:
         """`wave` through the chain of augmentations, in float32, then in the precision of the weights: (B, 1, T)."""
         with torch.no_grad(), torch.autocast(wave.device.type, enabled=False):
             return self.chain(wave, generator=self._generator).to(self.dtype)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over everything that learns."""
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(learning, lr=self.learning_rate, weight_decay=self.weight_decay)
+        """What the run's `optimizer` says, over everything that learns."""
+        return self.optimization.optimizer(self, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's step, then `stepped`: before anything is saved, which happens at the end of the batch."""
+        super().optimizer_step(*args, **kwargs)
+        self.stepped()
 
     def on_after_batch_transfer(self, batch: Clips, dataloader_idx: int) -> Clips:
         """int16 travels to the device and becomes float there: half the bytes over the bus."""
@@ -125,35 +181,3 @@ def seed_of(*position: Any) -> int:
     """
     digest = hashlib.blake2b(repr(position).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
-
-
-def of_all_ranks(rows: Tensor) -> Tensor:
-    """The rows of every process beside each other, with the gradient that one process would have had.
-
-    Each rank computes the loss of the whole batch from this. The backward pass adds up what every rank wants of a
-    row, which is world size times the gradient of that row, and DDP's mean over ranks takes that factor away again.
-    So nothing is rescaled by the world size, here or in the loss.
-
-    Shape: rows (V, B, D) → (V, world size · B, D).
-
-    >>> import torch
-    >>> of_all_ranks(torch.ones(2, 3, 4)).shape  # one process
-    torch.Size([2, 3, 4])
-    """
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return rows
-    return _AllGather.apply(rows)
-
-
-class _AllGather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        everyone = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(everyone, rows.contiguous())
-        return torch.cat(everyone, dim=1)  # (V, world size · B, D)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total.chunk(distributed.get_world_size(), dim=1)[distributed.get_rank()]

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_music.augment import Augmentation
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.losses import nt_xent, trivial_loss
-from ssl_music.methods.base import Method, of_all_ranks
+from ssl_music.methods.base import Method
+from ssl_music.methods.heads import mlp
+from ssl_music.methods.ranks import of_all_ranks
 
 
 class SimCLR(Method):
@@ -62,19 +64,16 @@ class SimCLR(Method):
         self.temperature = temperature
         self.projection_dim = projection_dim
         self.hidden_dim = hidden_dim
-        self.projector = nn.Sequential(
-            nn.Linear(encoder.embedding_dim, width, bias=False),
-            nn.ReLU(),
-            nn.Linear(width, projection_dim, bias=False),
-        )
+        self.projector = mlp(encoder.embedding_dim, width, projection_dim, bias=False)
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
         waves = torch.cat([clips.view(0), clips.view(self.crops - 1)])  # (2B, 1, T)
         # both views in one forward pass, so that batch norm sees one distribution
-        embedding = self.encoder(self.augmented(waves))  # (2B, D)
+        embedding = self.encoded(self.augmented(waves))  # (2B, D)
         projection = self.projector(embedding)  # (2B, P)
         self.watched = {"embedding": embedding.detach(), "projection": projection.detach()}
         first, second = of_all_ranks(torch.stack(projection.chunk(2)))  # (world size · B, P) each
+        self.pairs = first.detach(), second.detach()
         loss = nt_xent(first, second, self.temperature)
         # 1 where the embeddings tell nothing, whatever the size of the batch
         return {"loss": loss, "loss_over_trivial": loss.detach() / trivial_loss(len(first))}

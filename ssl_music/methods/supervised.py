@@ -112,7 +112,9 @@ class Supervised(Method):
     def losses(self, clips: Clips) -> dict[str, Tensor]:
         tagger = self.artefact()
         wave = clips.view(0)
-        logits = tagger(self.augmented(wave) if self.training else wave.to(self.dtype))  # (B, K)
+        embedding = self.encoded(self.augmented(wave) if self.training else wave.to(self.dtype))  # (B, D)
+        self.watched = {"embedding": embedding.detach()}
+        logits = tagger.head(embedding)  # (B, K)
         targets = _targets(clips, logits)
         if tagger.multi_label:
             return {"loss": functional.binary_cross_entropy_with_logits(logits, targets)}

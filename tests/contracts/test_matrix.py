@@ -32,7 +32,7 @@ def test_a_step_of_every_method_with_every_encoder(encoder, method):
     learner.prepare(Six(), Six().tracks)
     learner.train()
     _, targets = learner.examples(Six(), Six().tracks)
-    samples = learner.encoder.input_samples
+    samples = learner.input_samples
     wave = 0.1 * torch.randn(learner.crops, TRACKS, 1, samples, generator=torch.Generator().manual_seed(1))
     clips = Clips(wave, torch.arange(TRACKS), None if targets is None else torch.from_numpy(targets))
     optimizer = learner.configure_optimizers()

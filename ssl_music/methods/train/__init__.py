@@ -9,7 +9,7 @@ trainer   Lightning's Trainer from a recipe's options
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,12 @@ from pytorch_lightning import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from tqdm import tqdm
 
+from ssl_music import checkpoint
 from ssl_music.catalogs import Catalog
 from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
 from ssl_music.methods.collapse import CollapseWatch
+from ssl_music.methods.optimize import Optimization
 from ssl_music.methods.train.batches import Batches
 from ssl_music.methods.train.finish import Finish, weights_path
 from ssl_music.methods.train.folder import RunFolder, versions
@@ -40,7 +42,6 @@ def train(
     out: Path | str,
     batch_size: int,
     trainer_options: Mapping[str, Any],
-    save: Callable[..., str],
     seed: int = 42,
     split: str = "train",
     valid_split: str | None = "valid",
@@ -48,6 +49,8 @@ def train(
     epoch_of: Literal["tracks", "seconds"] = "tracks",
     early_stop_epochs: int | None = None,
     checkpoint_every_steps: int | None = None,
+    chunk_size: int | None = None,
+    optimizer: Optimization | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> Path:
     """Trains `method` on `catalog` and returns the weights it leaves in `out`.
@@ -55,9 +58,10 @@ def train(
     Run again, it goes on where it was killed and ends with the weights of an uninterrupted run, bit for bit on one
     machine; when it is finished already it says so; when what it depends on has changed it refuses.
 
-    `save(path, model, provenance=...)` writes weights (`checkpoint.save`). `trainer_options` are Lightning's. What is
-    left in `out` are the weights of the last step, or for a method that `keeps` the best those with the lowest
-    validation loss; without `valid_split` there is no best. `batch_size` is that of one device.
+    `trainer_options` are Lightning's. What is left in `out` are the weights of the last step, or for a method that
+    `keeps` the best those with the lowest validation loss; without `valid_split` there is no best. `batch_size` is
+    that of one device; with `chunk_size` so many rows go through the encoder at a time (gradient caching: the memory
+    of a chunk, a second forward pass).
 
     >>> import tempfile
     >>> import numpy as np
@@ -71,7 +75,7 @@ def train(
     >>> method = SimCLR(SampleCNN(width=2, depth=3, sample_rate=8000))
     >>> weights = train(
     ...     method, Folder(folder), out=folder / "run", batch_size=4, split="all", valid_split=None,
-    ...     save=checkpoint.save, trainer_options={"max_epochs": 1, "accelerator": "cpu"},
+    ...     trainer_options={"max_epochs": 1, "accelerator": "cpu"},
     ... )
     >>> checkpoint.load(weights).embedding_dim
     8
@@ -79,6 +83,9 @@ def train(
     check_options(trainer_options)
     if early_stop_epochs is not None and valid_split is None:
         raise UserError("early_stop_epochs needs a validation loss: give valid_split, or leave early_stop_epochs out")
+    if chunk_size is not None and chunk_size < 1:
+        raise UserError(f"chunk_size {chunk_size}; wanted 1 or more rows, or nothing for the whole batch at once")
+    optimizer = optimizer or Optimization()
     settings = {
         "method": method,
         "batch_size": batch_size,
@@ -86,6 +93,8 @@ def train(
         "short": short,
         "epoch_of": epoch_of,
         "early_stop_epochs": early_stop_epochs,
+        "chunk_size": chunk_size,
+        "optimizer": optimizer,
         "trainer": trainer_options,
     }
     about = {"fingerprint": catalog.fingerprint(), "split_name": catalog.split_name, "split": split}
@@ -94,6 +103,26 @@ def train(
         _say(f"{folder.out}: finished already on {folder.run['finished']}; delete the folder to train anew")
         return folder.weights
 
+    def stage(other: Method, name: str) -> Path:
+        return train(
+            other,
+            catalog,
+            out=Path(out) / name,
+            batch_size=batch_size,
+            trainer_options=trainer_options,
+            seed=seed,
+            split=split,
+            valid_split=valid_split,
+            short=short,
+            epoch_of=epoch_of,
+            early_stop_epochs=early_stop_epochs,
+            checkpoint_every_steps=checkpoint_every_steps,
+            chunk_size=chunk_size,
+            optimizer=optimizer,
+            recipe=recipe,
+        )
+
+    method.precede(catalog, catalog.split(split), stage)
     batches = Batches(
         method,
         catalog,
@@ -107,9 +136,12 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # a head that is made here is a function of the seed too
         method.prepare(catalog, batches.train_tracks)
-    method.seed = seed
+    method.seed, method.optimization, method.chunk_size = seed, optimizer, chunk_size
+    method.max_steps = None if trainer_options.get("max_steps") == -1 else trainer_options.get("max_steps")
     method.train()
-    write = partial(save, provenance={"recipe": recipe, "seed": seed, "catalog": about, "versions": versions()})
+    write = partial(
+        checkpoint.save, provenance={"recipe": recipe, "seed": seed, "catalog": about, "versions": versions()}
+    )
     loader = batches.loader(training=True, rank=0, world_size=1)  # or its error, before anything is written
     results = {"tracks": len(loader.rows), "dropped": loader.dropped}
     callbacks = _callbacks(
@@ -137,7 +169,7 @@ def train(
 
 def _callbacks(
     folder: RunFolder,
-    write: Callable[..., object],
+    write: partial[str],
     *,
     clips_per_batch: int,
     every_steps: int | None,

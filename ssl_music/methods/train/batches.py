@@ -67,12 +67,12 @@ class Batches(LightningDataModule):
         if not training:  # a small validation split is one batch
             usable = len(rows)
             if self.short == "drop":
-                usable = int((self.waves.samples[rows] >= self.method.encoder.input_samples).sum())
+                usable = int((self.waves.samples[rows] >= self.method.input_samples).sum())
             batch_size = max(1, min(batch_size, usable // world_size))
         return ClipLoader(
             self.waves,
             rows,
-            input_samples=self.method.encoder.input_samples,
+            input_samples=self.method.input_samples,
             batch_size=batch_size,
             crops=self.method.crops,
             seed=self.seed,

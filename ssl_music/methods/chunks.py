@@ -1,0 +1,60 @@
+"""Gradient caching: the embeddings of a large batch at the memory of a chunk, with the same gradient.
+
+GradCache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup", arXiv
+2101.06983, section 3): embeddings of all chunks first, without their activations; then the loss of the whole batch
+and its gradient with respect to the embeddings; then chunk by chunk forward again, and backward from there. That is
+what activation checkpointing does where a chunk is one checkpointed piece, so torch's is what runs here.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+Contexts = tuple[AbstractContextManager, AbstractContextManager]
+
+
+def in_chunks(encoder: nn.Module, wave: Tensor, rows: int) -> Tensor:
+    """What `encoder` makes of `wave`, `rows` rows at a time; the backward pass holds one chunk's activations.
+
+    It costs a second forward pass. Random numbers (dropout) are the same in both. Batch norm sees one chunk at a
+    time, so its statistics, and with them the gradients, are those of chunks; with other norms they are the batch's.
+
+    Shape: wave (B, 1, T) → (B, D).
+
+    >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(5, 3))
+    >>> in_chunks(encoder, torch.zeros(7, 1, 5), 2).shape
+    torch.Size([7, 3])
+    """
+    if len(wave) <= rows:
+        return encoder(wave)
+    if not torch.is_grad_enabled():
+        return torch.cat([encoder(chunk) for chunk in wave.split(rows)])
+    contexts = partial(_contexts, encoder)
+    return torch.cat([_cached(encoder, chunk, contexts) for chunk in wave.split(rows)])  # (B, D)
+
+
+def _cached(encoder: nn.Module, chunk: Tensor, contexts: Callable[[], Contexts]) -> Tensor:
+    return checkpoint(encoder, chunk, use_reentrant=False, context_fn=contexts)
+
+
+def _contexts(encoder: nn.Module) -> Contexts:
+    """Around the first pass of a chunk, and around the second."""
+    return nullcontext(), _untracked(encoder)
+
+
+@contextmanager
+def _untracked(encoder: nn.Module) -> Iterator[None]:
+    """Running averages stay as they are: the first pass has moved them already."""
+    norms = [norm for norm in encoder.modules() if isinstance(norm, _BatchNorm) and norm.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
