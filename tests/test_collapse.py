@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from training_toy import RATE, Tones, tiny_encoder, tiny_training
+from training_toy import RATE, Tones, tiny_encoder
 
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder, ShortChunk
