@@ -11,13 +11,8 @@ def mlp(*widths: int, norm: bool = False, last_norm: bool = False, bias: bool = 
 
     Shape: (B, widths[0]) → (B, widths[-1]).
 
-    >>> mlp(4, 8, 2, norm=True)
-    Sequential(
-      (0): Linear(in_features=4, out_features=8, bias=False)
-      (1): BatchNorm1d(8, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
-      (2): ReLU()
-      (3): Linear(in_features=8, out_features=2, bias=True)
-    )
+    >>> [type(layer).__name__ for layer in mlp(4, 8, 2, norm=True)]
+    ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
     """
     layers: list[nn.Module] = []
     for number, (width, following) in enumerate(pairwise(widths), 1):
