@@ -87,7 +87,7 @@ def test_imports_follow_the_table(file: Path) -> None:
 
 
 #: methods/train and its parts are not methods, and these are what methods are put together from
-METHOD_PARTS = {"chunks", "collapse", "heads", "momentum", "optimize", "pseudo", "ranks", "segments"}
+METHOD_PARTS = {"chunks", "collapse", "heads", "momentum", "optimize", "pseudo", "ranks", "segments", "tagging"}
 
 
 def test_every_file_has_a_rank() -> None:

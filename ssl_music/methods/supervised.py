@@ -1,19 +1,18 @@
 """Supervised: an encoder and a head learn the tags of one label column."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from torch import Tensor
-from torch.nn import functional
 
 from ssl_music.augment import Augmentation
-from ssl_music.catalogs import Catalog, Track, missing_positives
+from ssl_music.catalogs import Catalog, Track
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
-from ssl_music.errors import UserError, unknown_name
+from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
+from ssl_music.methods.tagging import batch_targets, labelled_examples, new_tagger, tag_losses
 from ssl_music.tagger import Tagger
 
 
@@ -65,46 +64,15 @@ class Supervised(Method):
         self.train()
 
     def examples(self, catalog: Catalog, tracks: Sequence[Track]) -> tuple[list[Track], np.ndarray | None]:
-        column, chosen = catalog.column(self.column), self._chosen(catalog)
-        targets = catalog.targets(tracks, column)[:, [catalog.tags(column).index(tag) for tag in chosen]]
-        rows = np.flatnonzero(targets.any(axis=1))
-        if not len(rows):
-            raise UserError(f"none of {len(tracks)} tracks has a tag in the column {column!r}; nothing to learn from")
-        return [tracks[int(row)] for row in rows], targets[rows]
-
-    def _chosen(self, catalog: Catalog) -> list[str]:
-        """The tags to learn, in the order of the head."""
-        column = catalog.column(self.column)
-        known = catalog.tags(column)
-        for tag in self.tags or ():
-            if tag not in known:
-                raise unknown_name(f"tag of the column {column!r}", tag, known)
-        return known if self.tags is None else [tag for tag in known if tag in self.tags]
+        return labelled_examples(catalog, tracks, self.column, self.tags)
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
-        column = catalog.column(self.column)
-        tags = self._chosen(catalog)
-        held = {tag for track in tracks for tag in track.labels.get(column, ())}
-        never = [tag for tag in tags if tag not in held]
-        if never:
-            raise UserError(
-                f"no track that is trained on has {', '.join(map(repr, never))} (column {column!r}), and a tag "
-                "without an example cannot be learnt; name the others as the method's tags, or make the split anew"
-            )
-        for split, missing in missing_positives(catalog, column).items():
-            if lacking := [tag for tag in missing if tag in tags]:
-                warnings.warn(
-                    f"column {column!r}: no track of the split {split!r} has {', '.join(map(repr, lacking))}: "
-                    "it cannot be judged there",
-                    stacklevel=2,
-                )
-        if len(tags) < 2 and not catalog.columns[column]:
-            raise UserError(f"the column {column!r} has the one tag {tags[0]!r}; there is nothing to tell apart")
-        self.tagger = Tagger(
+        self.tagger = new_tagger(
             self.encoder,
-            tags,
-            column=column,
-            multi_label=catalog.columns[column],
+            catalog,
+            tracks,
+            column=self.column,
+            tags=self.tags,
             hidden_dim=self.hidden_dim,
             dropout=self.dropout,
         )
@@ -115,11 +83,7 @@ class Supervised(Method):
         embedding = self.encoded(self.augmented(wave) if self.training else wave.to(self.dtype))  # (B, D)
         self.watched = {"embedding": embedding.detach()}
         logits = tagger.head(embedding)  # (B, K)
-        targets = _targets(clips, logits)
-        if tagger.multi_label:
-            return {"loss": functional.binary_cross_entropy_with_logits(logits, targets)}
-        hits = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
-        return {"loss": functional.cross_entropy(logits, targets.argmax(dim=1)), "accuracy": hits}
+        return tag_losses(logits, batch_targets(clips, logits, method="Supervised"), multi_label=tagger.multi_label)
 
     def artefact(self) -> Tagger:
         if self.tagger is None:
@@ -132,11 +96,3 @@ class Supervised(Method):
         if self.frozen:
             self.encoder.eval()
         return self
-
-
-def _targets(clips: Clips, logits: Tensor) -> Tensor:
-    """The targets of the batch in the type of the logits, or the error that there are none."""
-    if clips.targets is None or clips.targets.shape != logits.shape:
-        came = "none" if clips.targets is None else tuple(clips.targets.shape)
-        raise UserError(f"Supervised wants targets of shape {tuple(logits.shape)} with its clips; came {came}")
-    return clips.targets.to(logits.dtype)
