@@ -1,4 +1,4 @@
-"""A sequence of latents from an encoder that gives one vector per clip: a long clip cut into segments side by side."""
+"""Sequences of latents from an encoder that gives one vector per clip: a long clip cut into segments."""
 
 import math
 
