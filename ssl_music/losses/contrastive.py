@@ -48,12 +48,15 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float = 0.5, *, decoupled: bool =
     def of_block(rows: Tensor, z: Tensor, first: int) -> Tensor:
         own = torch.arange(first, first + len(rows), device=z.device)  # (R,)
         other = (own + len(z) // 2) % len(z)  # the other view stands B rows further, round the end
-        logits = (rows @ z.T / temperature).scatter_(1, own[:, None], -math.inf)  # (R, 2B), k ≠ i
-        if not decoupled:
-            return functional.cross_entropy(logits, other, reduction="sum")
-        positive = logits.gather(1, other[:, None])  # (R, 1)
-        negatives = logits.scatter(1, other[:, None], -math.inf).logsumexp(dim=1, keepdim=True)  # (R, 1)
-        return (negatives - positive).sum()
+        logits = (rows @ z.T).div_(temperature)  # (R, 2B)
+        with torch.no_grad():  # exp(−∞) has no gradient: not told to autograd, which would copy the block for it
+            logits.scatter_(1, own[:, None], -math.inf)  # k ≠ i
+            if decoupled:
+                logits.scatter_(1, other[:, None], -math.inf)
+        if decoupled:
+            positive = (rows * z[other]).sum(dim=1) / temperature  # (R,)
+            return (logits.logsumexp(dim=1) - positive).sum()
+        return functional.cross_entropy(logits, other, reduction="sum")
 
     with torch.autocast(z.device.type, enabled=False):
         return sum_over_rows(of_block, z, z) / len(z)
@@ -102,9 +105,9 @@ def row_info_nce(query: Tensor, key: Tensor, temperature: float) -> Tensor:
     """How badly query i tells key i from the other keys of the batch, times 2τ.
 
     Function `ctr` in Algorithm 1 of MoCo v3 (Chen, Xie & He 2021, arXiv 2104.02057), over cosine similarities: logits
-    q kᵀ / τ, their rows' cross-entropy against the diagonal, times 2τ, which keeps the size of the gradient nearly
-    the same over temperatures. The method adds both directions: row_info_nce(q₁, k₂) + row_info_nce(q₂, k₁). A
-    guess costs 2τ ln B. Keys come from the momentum encoder without gradient: see to it before.
+    q kᵀ / τ, their rows' cross-entropy against the diagonal, times 2τ. The method adds both directions:
+    row_info_nce(q₁, k₂) + row_info_nce(q₂, k₁). Its published code takes τ = 1 for ResNet-50 and 0.2 for vision
+    transformers. A guess costs 2τ ln B. Keys come from the momentum encoder without gradient: see to it before.
 
     Shape: query (B, D), key (B, D) → ().
 
@@ -112,7 +115,7 @@ def row_info_nce(query: Tensor, key: Tensor, temperature: float) -> Tensor:
     >>> round(row_info_nce(same, same, temperature=0.5).item() - math.log(8), 6)
     0.0
     """
-    check_temperature(temperature, "row_info_nce", "MoCo v3 takes 0.2")
+    check_temperature(temperature, "row_info_nce", "MoCo v3 takes 1 for a ResNet")
     _check_pairs("row_info_nce", query, key)
     check_several(len(query), "row_info_nce")
     query, key = (unit(rows) for rows in at_least_float32(query, key))
