@@ -3,6 +3,7 @@
 draws     the stateless hash behind order and crops
 files     Waves, the source of samples: a pack, or `Files` straight from compressed audio
 batch     Clips: a batch of crops, int16 until it has reached the device
+halves    two kinds of examples in equal parts of each batch
 loader    ClipLoader: what Lightning iterates over, exactly resumable in the middle of an epoch
 """
 

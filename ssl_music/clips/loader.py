@@ -12,6 +12,7 @@ import torch
 from ssl_music.clips import draws
 from ssl_music.clips.batch import Clips
 from ssl_music.clips.files import Waves
+from ssl_music.clips.halves import interleaved
 from ssl_music.errors import UserError, unknown_name
 
 SHORT = ("pad", "loop", "drop")
@@ -30,6 +31,8 @@ class ClipLoader:
     behind them, "drop" leaves them out (`dropped` says how many). `epoch_of="tracks"` visits each track once an
     epoch, "seconds" once per whole crop length in it, so that long tracks count for more.
     Without `shuffle` every epoch is the same, crops included, so that validation losses can be compared.
+    `halves`, a bool a row, makes each batch of equal parts: half its examples from the rows with True and half from
+    those with False, in turns, on every rank. An epoch visits the larger kind once and repeats the smaller.
 
     The position is part of the checkpoint: Lightning saves `state_dict()`, and after `load_state_dict` the next
     iteration begins with the batch that would have come next.
@@ -55,6 +58,7 @@ class ClipLoader:
         seed: int,
         crops: int = 1,
         targets: np.ndarray | None = None,
+        halves: np.ndarray | None = None,
         short: Literal["pad", "loop", "drop"] = "loop",
         epoch_of: Literal["tracks", "seconds"] = "tracks",
         shuffle: bool = True,
@@ -90,6 +94,12 @@ class ClipLoader:
             visits = np.maximum(1, waves.samples[self.rows] // input_samples)
         #: for each example of an epoch, before the order is drawn, its place in `rows`
         self._examples = np.repeat(np.arange(len(self.rows)), visits)
+        self.halves = None if halves is None else np.asarray(halves, bool)[kept]
+        #: for each kind, which of `_examples` are of it
+        self._kinds: list[np.ndarray] = []
+        if self.halves is not None:
+            in_first = self.halves[self._examples]
+            self._kinds = [np.flatnonzero(in_first), np.flatnonzero(~in_first)]
         self._check_sizes()
         self._epoch = 0
         self._handed_out = 0
@@ -97,7 +107,7 @@ class ClipLoader:
         self._order: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return len(self._examples) // self._whole if self.drop_last else -(-len(self._examples) // self._whole)
+        return self._slots_an_epoch // self._whole if self.drop_last else -(-self._slots_an_epoch // self._whole)
 
     def __iter__(self) -> Iterator[Clips]:
         """A generator: it asks where to begin at its first step, since Lightning sets the epoch after `iter`."""
@@ -120,7 +130,7 @@ class ClipLoader:
         """Batch `number` of an epoch as this rank gets it: a pure function."""
         epoch = epoch if self.shuffle else 0
         slots = self._slots(epoch, number)
-        places = self._examples[slots]
+        places = self._examples[slots % len(self._examples)]
         rows = self.rows[places]
         wave = np.stack([self._crops(rows, epoch, slots, view) for view in range(self.crops)])
         targets = None if self.targets is None else torch.from_numpy(self.targets[places])
@@ -156,7 +166,12 @@ class ClipLoader:
         self._handed_out = self._resume_at = state["batch"]
 
     def _identity(self) -> dict[str, int]:
-        return {"seed": self.seed, "examples": len(self._examples), "global_batch": self._whole}
+        halved = {"first_half": len(self._kinds[0])} if self._kinds else {}
+        return {"seed": self.seed, "examples": len(self._examples), "global_batch": self._whole, **halved}
+
+    @property
+    def _slots_an_epoch(self) -> int:
+        return 2 * max(map(len, self._kinds)) if self._kinds else len(self._examples)
 
     def _check_sizes(self) -> None:
         if not len(self._examples):
@@ -166,26 +181,45 @@ class ClipLoader:
                 else "choose more"
             )
             raise UserError(f"no track to train on: {why}")
-        have = len(self._examples)
+        if self._kinds and not all(map(len, self._kinds)):
+            counts = " and ".join(str(len(kind)) for kind in self._kinds)
+            raise UserError(
+                f"half of each batch shall be of one kind, half of the other, but of these kinds there are {counts} "
+                "clips: give some of both"
+            )
+        if self._kinds and self.batch_size % 2:
+            raise UserError(
+                f"batch_size {self.batch_size}: half of each batch is of one kind, half of the other; take an even "
+                f"number, such as {self.batch_size + 1}"
+            )
+        have = self._slots_an_epoch
         if self.drop_last and have < self._whole:
             devices = f" on each of {self.world_size} devices" if self.world_size > 1 else ""
+            most = have // self.world_size
             raise UserError(
                 f"a batch of {self.batch_size}{devices} needs {self._whole} clips, but an epoch has {have}: set "
-                f"batch_size to at most {have // self.world_size}, add music, or choose epoch_of seconds"
+                f"batch_size to at most {most - most % (2 if self._kinds else 1)}, add music, or choose epoch_of "
+                "seconds"
             )
 
     def _slots(self, epoch: int, number: int) -> np.ndarray:
-        """The examples of this rank in batch `number`, as numbers before the order is drawn."""
-        count = len(self._examples)
+        """The slots of this rank in batch `number`."""
         if self._order is None or self._order[0] != epoch:
-            order = draws.permutation(count, self.seed, draws.ORDER, epoch) if self.shuffle else np.arange(count)
-            self._order = (epoch, order)
+            self._order = (epoch, self._ordered(epoch))
         slots = self._order[1][number * self._whole : (number + 1) * self._whole]
         if len(slots) < self._whole:
             # the last batch: equal shares, since ranks wait for each other; what is missing is filled from its front
-            slots = np.resize(slots, -(-len(slots) // self.world_size) * self.world_size)
+            parts = self.world_size * (2 if self._kinds else 1)
+            slots = np.resize(slots, -(-len(slots) // parts) * parts)
         share = len(slots) // self.world_size
         return slots[self.rank * share : (self.rank + 1) * share]
+
+    def _ordered(self, epoch: int) -> np.ndarray:
+        """Every slot of an epoch. Without halves a slot is the number of an example."""
+        if self._kinds:
+            return interleaved(*self._kinds, seed=self.seed, epoch=epoch, shuffle=self.shuffle)
+        count = len(self._examples)
+        return draws.permutation(count, self.seed, draws.ORDER, epoch) if self.shuffle else np.arange(count)
 
     def _crops(self, rows: np.ndarray, epoch: int, slots: np.ndarray, view: int) -> np.ndarray:
         """One crop of each row. Shape: (B,) -> (B, T) int16."""
