@@ -8,9 +8,9 @@ the batch and the rank, and a training that resumes draws what an uninterrupted 
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -26,8 +26,22 @@ from ssl_music.methods.chunks import in_chunks
 from ssl_music.methods.optimize import Optimization
 from ssl_music.tagger import Tagger
 
-#: trains another method on the same music into a folder of that name inside the run's, and returns its weights
-Stage = Callable[["Method", str], Path]
+
+class Stage(Protocol):
+    """Trains another method on the same music, with the run's settings, into a folder `name` inside the run's.
+
+    Returns its weights: at once where it was finished before.
+    """
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+
+    @property
+    def device(self) -> str:
+        """Where models run that do not learn: cpu where the run is told to stay there, else auto."""
+
+    def __call__(self, method: "Method", name: str) -> Path: ...
 
 
 class Method(LightningModule, ABC):
@@ -81,6 +95,14 @@ class Method(LightningModule, ABC):
     def examples(self, catalog: Catalog, tracks: Sequence[Track]) -> tuple[list[Track], np.ndarray | None]:
         """Those of `tracks` that the method can use, and their targets (N, K) if it wants any."""
         return list(tracks), None
+
+    def valid_examples(self, catalog: Catalog, tracks: Sequence[Track]) -> tuple[list[Track], np.ndarray | None]:
+        """As `examples`, of the tracks to validate with."""
+        return self.examples(catalog, tracks)
+
+    def halves(self, catalog: Catalog, tracks: Sequence[Track]) -> np.ndarray | None:
+        """Which of the usable tracks make one half of every batch, the rest the other: (N,) bool, or None for any."""
+        return None
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
         """Called once before training, with the usable tracks of the training split: builds what depends on them."""
@@ -153,6 +175,18 @@ class Method(LightningModule, ABC):
     def validation_step(self, batch: Clips, batch_idx: int) -> None:
         self._seed("valid", 0, batch_idx)  # the same views every epoch: validation losses can be compared
         self._log_all("valid", self.losses(batch), batch)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["devices"] = self.trainer.world_size
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to go on with another number of devices: each draws its own views, so they would be other ones."""
+        was, now = checkpoint["devices"], self.trainer.world_size
+        if was != now:
+            raise UserError(
+                f"the run was trained on {was} devices and would go on with {now}, which makes it another run: views "
+                "are drawn on each device. Resume with the number it had, or give another out"
+            )
 
     def _log_all(self, stage: str, losses: dict[str, Tensor], batch: Clips) -> None:
         training = stage == "train"

@@ -9,7 +9,8 @@ trainer   Lightning's Trainer from a recipe's options
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -103,26 +104,24 @@ def train(
         _say(f"{folder.out}: finished already on {folder.run['finished']}; delete the folder to train anew")
         return folder.weights
 
-    def stage(other: Method, name: str) -> Path:
-        return train(
-            other,
-            catalog,
-            out=Path(out) / name,
-            batch_size=batch_size,
-            trainer_options=trainer_options,
-            seed=seed,
-            split=split,
-            valid_split=valid_split,
-            short=short,
-            epoch_of=epoch_of,
-            early_stop_epochs=early_stop_epochs,
-            checkpoint_every_steps=checkpoint_every_steps,
-            chunk_size=chunk_size,
-            optimizer=optimizer,
-            recipe=recipe,
-        )
-
-    method.precede(catalog, catalog.split(split), stage)
+    again = partial(
+        train,
+        catalog=catalog,
+        batch_size=batch_size,
+        trainer_options=trainer_options,
+        seed=seed,
+        split=split,
+        valid_split=valid_split,
+        short=short,
+        epoch_of=epoch_of,
+        early_stop_epochs=early_stop_epochs,
+        checkpoint_every_steps=checkpoint_every_steps,
+        chunk_size=chunk_size,
+        optimizer=optimizer,
+        recipe=recipe,
+    )
+    stages = _Stages(Path(out), "cpu" if trainer_options.get("accelerator") == "cpu" else "auto", again)
+    method.precede(catalog, catalog.split(split), stages)
     batches = Batches(
         method,
         catalog,
@@ -165,6 +164,18 @@ def train(
 
     fit(trainer, method, batches, resume=folder.resumable)
     return weights_path(folder, method)
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """What `methods.base.Stage` asks for."""
+
+    out: Path
+    device: str
+    train: Callable[..., Path]
+
+    def __call__(self, method: Method, name: str) -> Path:
+        return self.train(method, out=self.out / name)
 
 
 def _callbacks(

@@ -45,9 +45,10 @@ class Batches(LightningDataModule):
 
         self.train_tracks, self.train_targets = method.examples(catalog, catalog.split(split))
         self.train_rows = rows_of(self.train_tracks)
+        self.train_halves = method.halves(catalog, self.train_tracks)
         self.valid_rows = np.empty(0, np.int64)
         if valid_split is not None:
-            valid_tracks, self.valid_targets = method.examples(catalog, catalog.split(valid_split))
+            valid_tracks, self.valid_targets = method.valid_examples(catalog, catalog.split(valid_split))
             self.valid_rows = rows_of(valid_tracks)
         self.waves: Waves = waves(catalog, method.encoder.sample_rate)
 
@@ -77,6 +78,7 @@ class Batches(LightningDataModule):
             crops=self.method.crops,
             seed=self.seed,
             targets=self.train_targets if training else self.valid_targets,
+            halves=self.train_halves if training else None,
             short=self.short,
             epoch_of=self.epoch_of if training else "tracks",
             shuffle=training,
