@@ -15,8 +15,10 @@ order on a CPU, and loses three digits by it (variance wrong by 1e-4, gradients 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from functools import partial
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, ClassVar, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,21 @@ def can_stream(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     return type(norm) is nn.BatchNorm2d and norm.momentum is not None
 
 
+class NothingKept(AbstractContextManager):
+    """Inside, `streamed` keeps no activations beside the pooled ones: for who computes the whole network twice.
+
+    Activations that a function of ours keeps are hidden from `torch.utils.checkpoint`, which could not free them.
+    """
+
+    inside: ClassVar[ContextVar[int]] = ContextVar("inside", default=0)
+
+    def __enter__(self) -> None:
+        self.inside.set(self.inside.get() + 1)
+
+    def __exit__(self, *_: object) -> None:
+        self.inside.set(self.inside.get() - 1)
+
+
 def streamed(layers: list[Layer], wave: Tensor, *, keep: bool) -> Tensor:
     """What `layers` make of `wave` in training mode; of the activations, `keep=False` keeps the pooled ones only.
 
@@ -55,6 +72,7 @@ def streamed(layers: list[Layer], wave: Tensor, *, keep: bool) -> Tensor:
     >>> streamed(layers, torch.randn(3, 1, 1, 24), keep=False).shape
     torch.Size([3, 8, 1, 4])
     """
+    keep = keep and not NothingKept.inside.get()
     image, pending, tensors = wave, list[Layer](), list[Tensor | None]()
     affine: tuple[Tensor | None, Tensor | None] = (None, None)
     for layer in layers:

@@ -6,14 +6,16 @@ and its gradient with respect to the embeddings; then chunk by chunk forward aga
 what activation checkpointing does where a chunk is one checkpointed piece, so torch's is what runs here.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from ssl_music.encoders.streamed import NothingKept
 
 Contexts = tuple[AbstractContextManager, AbstractContextManager]
 
@@ -43,18 +45,24 @@ def _cached(encoder: nn.Module, chunk: Tensor, contexts: Callable[[], Contexts])
 
 
 def _contexts(encoder: nn.Module) -> Contexts:
-    """Around the first pass of a chunk, and around the second."""
-    return nullcontext(), _untracked(encoder)
+    """Around the first pass of a chunk, whose activations are let go, and around the second."""
+    return NothingKept(), _Untracked(encoder)
 
 
-@contextmanager
-def _untracked(encoder: nn.Module) -> Iterator[None]:
-    """Running averages stay as they are: the first pass has moved them already."""
-    norms = [norm for norm in encoder.modules() if isinstance(norm, _BatchNorm) and norm.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
+class _Untracked(NothingKept):
+    """Around the second pass: running averages stay as they are, since the first pass has moved them already."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        self.norms = [norm for norm in encoder.modules() if isinstance(norm, _BatchNorm) and norm.track_running_stats]
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._tracking(False)
+
+    def __exit__(self, *_: object) -> None:
+        self._tracking(True)
+        super().__exit__()
+
+    def _tracking(self, wanted: bool) -> None:
+        for norm in self.norms:
+            norm.track_running_stats = wanted

@@ -16,6 +16,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.methods.train.keep import WholeFiles
+from ssl_music.methods.train.norms import SyncedNorms
 
 KNOWN = sorted(set(inspect.signature(Trainer.__init__).parameters) - {"self", "default_root_dir"})
 #: Lightning's own defaults serve notebooks; these serve a run of hours. A recipe's options come after them.
@@ -53,6 +54,8 @@ def build_trainer(
     plugins = _as_list(chosen.pop("plugins", None))
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins.append(WholeFiles())
+    if chosen.pop("sync_batchnorm", False):
+        plugins.append(SyncedNorms())
     with quiet():
         return Trainer(
             **chosen,
