@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
-from torch.nn import functional
 
 from ssl_music.catalogs import Catalog, Track, missing_positives
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
+from ssl_music.losses import soft_binary_cross_entropy, soft_cross_entropy
 from ssl_music.tagger import Tagger
 
 
@@ -89,9 +89,11 @@ def batch_targets(clips: Clips, logits: Tensor, *, method: str) -> Tensor:
 
 
 def tag_losses(logits: Tensor, targets: Tensor, *, multi_label: bool) -> dict[str, Tensor]:
-    """Binary cross-entropy, each tag for itself, or cross-entropy over one-of-K tags and how often it is right."""
+    """Cross-entropy against labels or, the same formula, against a teacher's probabilities (B, K).
+
+    Several tags are learnt each for itself; of one-of-K tags there is also how often the surest one is right.
+    """
     if multi_label:
-        return {"loss": functional.binary_cross_entropy_with_logits(logits, targets)}
-    truth = targets.argmax(dim=1)
-    hits = (logits.argmax(dim=1) == truth).float().mean()
-    return {"loss": functional.cross_entropy(logits, truth), "accuracy": hits}
+        return {"loss": soft_binary_cross_entropy(logits, targets)}
+    hits = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
+    return {"loss": soft_cross_entropy(logits, targets), "accuracy": hits}
