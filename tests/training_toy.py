@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback
 
+from ssl_music._registry import members
 from ssl_music.augment import Gain, Noise
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.encoders import SampleCNN
@@ -23,6 +24,12 @@ from ssl_music.methods.train import train
 
 RATE = 8000
 KINDS = ("high", "low", "middle")
+#: methods by their class's name, and what makes them small
+SMALL: dict[str, dict[str, Any]] = {
+    "COLA": {"projection_dim": 8},
+    "CPC": {"segments": 4, "steps": 2, "context_dim": 8},
+    "VICReg": {"expander_dim": 12},
+}
 
 
 class Tones(Catalog):
@@ -88,6 +95,8 @@ def tiny_method(kind: str = "simclr", *, norm: str = "layer", augment: bool = Tr
     """A method with weights that the seed decides."""
     torch.manual_seed(seed)
     effects = [Gain(p=0.5), Noise(p=0.5, low_snr_db=10.0, high_snr_db=30.0)] if augment else []
+    if kind in SMALL:
+        return members(Method)[kind](tiny_encoder(norm), effects, learning_rate=1e-2, **SMALL[kind])
     if kind == "simclr":
         return SimCLR(tiny_encoder(norm), effects, projection_dim=8, learning_rate=1e-2)
     return Supervised(tiny_encoder(norm), kind, effects, hidden_dim=4, dropout=0.5, learning_rate=1e-2)

@@ -9,7 +9,7 @@ from ssl_music.errors import UserError
 
 
 def in_segments(wave: Tensor, segments: int) -> Tensor:
-    """The segments of each clip under each other, in the order of time, clip after clip; a view, nothing is copied.
+    """The segments of each clip in the order of time, clip after clip; a view where `wave` lies in one piece.
 
     Shape: wave (B, 1, S · T) → (B · S, 1, T).
 
@@ -21,7 +21,7 @@ def in_segments(wave: Tensor, segments: int) -> Tensor:
         raise UserError(
             f"in_segments: waves (B, 1, S · T) of S = {segments} equal segments are wanted; came {tuple(wave.shape)}"
         )
-    return wave.view(len(wave) * segments, 1, wave.shape[2] // segments)
+    return wave.reshape(len(wave) * segments, 1, wave.shape[2] // segments)
 
 
 def in_clips(rows: Tensor, segments: int) -> Tensor:
