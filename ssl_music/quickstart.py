@@ -63,7 +63,7 @@ def run(
     with _step("pretrain", seconds):
         weights = train(method, packed, out=out / "train", seed=seed, recipe=recipe, **training)
     with _step("embed", seconds):
-        _calibrate(untrained, packed, training["batch_size"], seed)
+        calibrate(untrained, packed, training["batch_size"], seed)
         encoders = {PRETRAINED: checkpoint.load_encoder(weights), RANDOM: untrained, LOGMEL: _log_mel(untrained)}
         vectors = {
             name: embed(packed, encoder, out / "vectors" / name.replace(" ", "-"))
@@ -107,7 +107,7 @@ def _step(name: str, seconds: dict[str, float]) -> Iterator[None]:
     seconds[name] = time.monotonic() - begun
 
 
-def _calibrate(encoder: Encoder, packed: Pack, batch_size: int, seed: int) -> None:
+def calibrate(encoder: Encoder, packed: Pack, batch_size: int, seed: int) -> None:
     """Sets the running statistics of batch norms to those of the catalog, as training would have done."""
     norms = [layer for layer in encoder.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if not norms:

@@ -25,8 +25,9 @@ class SimCLR(Method):
 
     The projector is z = W₂ ReLU(W₁ h) without biases (Chen et al., section 2.1), W₁ of the encoder's own width as
     in CLMR unless `hidden_dim` says otherwise; it is thrown away after training, the embedding is h. Defaults are
-    CLMR's: temperature 0.5, 64 dimensions, Adam 3e-4 without weight decay. With several processes the negatives are
-    those of all of them, and the gradient is the one that a single process would have on the whole batch.
+    CLMR's: temperature 0.5, 64 dimensions, Adam 3e-4 without weight decay. `decoupled` leaves the positive out of the
+    loss's denominator (Yeh et al. 2022, arXiv 2110.06848), which helps small batches. With several processes the
+    negatives are those of all of them, and the gradient is that of a single process on the whole batch.
 
     Shape: two views (B, 1, T) of B tracks → losses ().
 
@@ -47,6 +48,7 @@ class SimCLR(Method):
         *,
         crops: int = 2,
         temperature: float = 0.5,
+        decoupled: bool = False,
         projection_dim: int = 64,
         hidden_dim: int | None = None,
         learning_rate: float = 3e-4,
@@ -62,6 +64,7 @@ class SimCLR(Method):
             raise UserError(f"SimCLR: hidden_dim={hidden_dim}, projection_dim={projection_dim}; wanted 1 or more")
         self.crops = crops
         self.temperature = temperature
+        self.decoupled = decoupled
         self.projection_dim = projection_dim
         self.hidden_dim = hidden_dim
         self.projector = mlp(encoder.embedding_dim, width, projection_dim, bias=False)
@@ -74,6 +77,6 @@ class SimCLR(Method):
         self.watched = {"embedding": embedding.detach(), "projection": projection.detach()}
         first, second = of_all_ranks(torch.stack(projection.chunk(2)))  # (world size · B, P) each
         self.pairs = first.detach(), second.detach()
-        loss = nt_xent(first, second, self.temperature)
+        loss = nt_xent(first, second, self.temperature, decoupled=self.decoupled)
         # 1 where the embeddings tell nothing, whatever the size of the batch
-        return {"loss": loss, "loss_over_trivial": loss.detach() / trivial_loss(len(first))}
+        return {"loss": loss, "loss_over_trivial": loss.detach() / trivial_loss(len(first), decoupled=self.decoupled)}

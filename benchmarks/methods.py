@@ -1,0 +1,226 @@
+"""What each way of learning is worth: same encoder, same music, same number of steps, one after another.
+
+    python benchmarks/methods.py MUSIC --labels tracks.csv [--steps 600] [--only SimCLR,MoCo] [--out runs/methods]
+
+MUSIC is a folder with a table of labels: columns of genre, style and instrument to probe (`--columns`), one of
+artists to search by. Every method trains the log-mel ShortChunk of recipes/clmr_small.yaml in a process of its own,
+by a recipe and the command line as users do, on the train split. Then the same for all: the encoder is frozen, every
+track is embedded, a linear probe is fitted for each column (its penalty chosen on the valid split) and scored on the
+test split, with a bootstrap over groups; and each test track of a known artist is searched for among all tracks of
+known artists, those of its own group left out: how many of the ten nearest are by the same artist.
+
+Clips a second count every clip that goes through the encoder, peak memory is that of the whole process beyond what an
+empty one takes. Beside them stand the same network at random initialisation (its norms calibrated on the same music),
+and log-mel statistics. Writes benchmarks/results/methods.md; it goes on where it was interrupted.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from ssl_music import checkpoint, index, metrics
+from ssl_music import pack as packing
+from ssl_music._files import replacing
+from ssl_music.catalogs import Folder
+from ssl_music.embed import embed
+from ssl_music.encoders import Encoder, LogMelStatistics, ShortChunk
+from ssl_music.pack import Pack
+from ssl_music.probe import probe
+from ssl_music.quickstart import calibrate
+from ssl_music.vectors import Vectors
+
+RESULTS = Path(__file__).parent / "results" / "methods.md"
+RECIPE = yaml.safe_load((Path(__file__).parent.parent / "recipes" / "clmr_small.yaml").read_text())
+ENCODER = RECIPE["method"]["init_args"]["encoder"]
+CHAIN = RECIPE["method"]["init_args"]["augment"]
+NEIGHBOURS = 10
+
+
+def cases(genre: str) -> dict[str, dict[str, Any]]:
+    """Name → method and what else differs from the recipe; Adam 1e-3 for all, as the recipe has it."""
+    views = {"augment": CHAIN, "learning_rate": 1e-3}
+    tags = {"column": genre, **views}
+    return {
+        "SimCLR (CLMR)": {"method": ("SimCLR", {**views, "temperature": 0.2})},
+        "SimCLR, decoupled": {"method": ("SimCLR", {**views, "temperature": 0.2, "decoupled": True})},
+        "MoCo v2": {"method": ("MoCo", {**views, "queue_size": 2048, "projection_dim": 64, "momentum": 0.99})},
+        "MoCo v3": {"method": ("MoCoV3", {**views, "hidden_dim": 512, "projection_dim": 64})},
+        "BYOL": {"method": ("BYOL", {**views, "hidden_dim": 512, "projection_dim": 64})},
+        "VICReg": {"method": ("VICReg", {**views, "hidden_dim": 512, "projection_dim": 512})},
+        "COLA": {"method": ("COLA", {**views, "augment": []})},
+        "CPC": {"method": ("CPC", {**views, "augment": []}), "batch_size": 12},
+        "PASE": {"method": ("PASE", {**views}), "batch_size": 12},
+        "Editorial (artist)": {"method": ("Editorial", {**views, "field": "artist"}), "valid_split": None},
+        "Supervised (genre)": {"method": ("Supervised", tags)},
+        "NoisyStudent (genre)": {"method": ("NoisyStudent", tags)},
+        "Consistency (genre)": {"method": ("Consistency", tags)},
+        "MetricLearning (genre)": {"method": ("MetricLearning", tags)},
+    }
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description="What each way of learning is worth.")
+    words.add_argument("music", type=Path)
+    words.add_argument("--labels", type=Path, required=True)
+    words.add_argument("--columns", default="task_genre,task_style,task_instrument")
+    words.add_argument("--artists", default="task_artist")
+    words.add_argument("--steps", type=int, default=600)
+    words.add_argument("--only", default="")
+    words.add_argument("--out", type=Path, default=Path("runs/methods"))
+    chosen = words.parse_args()
+    columns = chosen.columns.split(",")
+    catalog = Folder(chosen.music, labels=chosen.labels, columns=[*columns, chosen.artists])
+    packed = packing.pack(catalog, chosen.out / "pack", sample_rate=22050)
+    wanted = {
+        name: case for name, case in cases(columns[0]).items() if not chosen.only or name in chosen.only.split(",")
+    }
+    empty = peak_bytes([sys.executable, "-c", "import ssl_music.methods.train"])[1]
+    rows = {name: measured(encoder, packed, chosen, name) for name, encoder in references(packed).items()}
+    for name, case in wanted.items():
+        print(f"── {name}", flush=True)
+        trained = training(name, case, chosen)
+        encoder = checkpoint.load_encoder(trained["weights"])
+        rows[name] = {**measured(encoder, packed, chosen, name), **trained, "peak": trained["peak"] - empty}
+        print(line(name, rows[name], columns), flush=True)
+    write(rows, columns, chosen, packed)
+
+
+def training(name: str, case: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:
+    """Trains by the command line, unless it has been done: weights, clips a second, peak memory."""
+    folder = chosen.out / slug(name)
+    told = folder / "benchmark.json"
+    if told.is_file():
+        return json.loads(told.read_text())
+    kind, arguments = case["method"]
+    recipe = {
+        "seed": 42,
+        "catalog": {"class_path": "Pack", "init_args": {"root": str(chosen.out / "pack")}},
+        "method": {"class_path": kind, "init_args": {"encoder": ENCODER, **arguments}},
+        "batch_size": 48,
+        "epoch_of": "seconds",
+        "trainer": {"max_steps": chosen.steps, "precision": "bf16-mixed", "enable_progress_bar": False},
+        **{key: value for key, value in case.items() if key != "method"},
+        "out": str(folder / "run"),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    words = [sys.executable, "-m", "ssl_music.cli", "pretrain", "--recipe", str(folder / "recipe.yaml")]
+    seconds, peak = peak_bytes(words)
+    run = json.loads((folder / "run" / "run.json").read_text())
+    found = {
+        "weights": str(folder / "run" / run["weights"]),
+        "seconds": seconds,
+        "clips_per_second": run["clips_per_second"],
+        "peak": peak,
+        "collapsed": run["collapsed"],
+    }
+    with replacing(told) as temporary:
+        temporary.write_text(json.dumps(found))
+    return found
+
+
+def peak_bytes(words: list[str]) -> tuple[float, int]:
+    """Runs a program to its end: seconds, and the most memory that it held at once."""
+    begun = time.monotonic()
+    process = subprocess.Popen(words)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(words)}: ended with {os.waitstatus_to_exitcode(status)}")
+    return time.monotonic() - begun, usage.ru_maxrss * 1024
+
+
+def references(packed: Pack) -> dict[str, Encoder]:
+    """What needs no learning."""
+    torch.manual_seed(42)
+    random = ShortChunk(**ENCODER["init_args"])
+    calibrate(random, packed, batch_size=48, seed=42)
+    statistics_ = LogMelStatistics(sample_rate=random.sample_rate, input_samples=random.input_samples)
+    return {"random initialisation": random, "log-mel statistics": statistics_}
+
+
+def measured(encoder: Encoder, packed: Pack, chosen: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Probe scores of each column, and of the search by artist."""
+    vectors = embed(packed, encoder, chosen.out / slug(name) / "vectors", progress=False)
+    scores = {}
+    for column in chosen.columns.split(","):
+        result = probe(vectors, column)
+        primary = next(iter(result.metrics))
+        scores[column] = list(result.metrics[primary])
+    return {**scores, "artist": same_artist(vectors, chosen.artists, chosen.out / slug(name) / "index")}
+
+
+def same_artist(vectors: Vectors, column: str, folder: Path) -> list[float]:
+    """Precision@10 of searching by the same artist outside the query's own group, with its interval over groups."""
+    found = index.build(vectors, folder)
+    everyone = np.arange(len(vectors))
+    targets = vectors.targets(everyone, column)
+    known = vectors.labelled(everyone, column)
+    unknown = np.setdiff1d(everyone, known)
+    shares, groups = [], []
+    for query in vectors.labelled(vectors.split("test"), column):
+        excluded = np.union1d(found.excluded_with(int(query), artist=False, group=True), unknown)
+        hits = found.search(vectors.pooled[query], NEIGHBOURS, excluded=excluded)
+        rows = np.array([[hit.row for hit in hits]])
+        shares.append(metrics.precision_at_k(targets, np.array([query]), rows))
+        groups.append(vectors.rows[query].group)
+    drawn = metrics.bootstrap_weights(groups, draws=1000, seed=0)
+    means = drawn @ np.array(shares) / drawn.sum(axis=1)
+    return list(metrics.percentile_interval(float(np.mean(shares)), means))
+
+
+def line(name: str, row: dict[str, Any], columns: list[str]) -> str:
+    """A row of the table; a number that the method has been told the labels of is marked."""
+    cells = []
+    for column in [*columns, "artist"]:
+        value, low, high = row[column]
+        told = (
+            "†" if (column == columns[0] and "(genre)" in name) or (column == "artist" and "(artist)" in name) else ""
+        )
+        cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]{told}")
+    if "seconds" in row:
+        cells += [f"{row['clips_per_second']:.0f}", f"{row['peak'] / 2**20:.0f}", f"{row['seconds']:.0f}"]
+        cells.append("yes" if row["collapsed"] else "no")
+    else:
+        cells += ["–"] * 4
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def slug(name: str) -> str:
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in name).split()).lower()
+
+
+def write(rows: dict[str, dict], columns: list[str], chosen: argparse.Namespace, packed: Pack) -> None:
+    heading = ["method", *columns, f"same artist P@{NEIGHBOURS}", "clips/s", "peak MiB", "s", "alarm"]
+    seconds = statistics.median(row["seconds"] for row in rows.values() if "seconds" in row)
+    text = f"""# Ways to learn, held against each other
+
+{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, CPU only. {chosen.steps} steps of Adam 1e-3
+each (median {seconds:.0f} s with starting and saving), batch 48 (CPC and PASE: 12 long clips), the encoder of
+recipes/clmr_small.yaml, seed 42. Music: {len(packed.tracks)} tracks, {packed.split_name}, fingerprint
+{packed.fingerprint()}. Linear probes, balanced accuracy on the test split with 95 % bootstrap intervals over groups.
+† the method was given these labels (of the training split).
+
+| {" | ".join(heading)} |
+|---|{"---:|" * (len(heading) - 1)}
+{chr(10).join(line(name, row, columns) for name, row in rows.items())}
+
+Written by `benchmarks/methods.py`.
+"""
+    with replacing(RESULTS) as temporary:
+        temporary.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
