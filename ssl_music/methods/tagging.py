@@ -11,6 +11,7 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.losses import soft_binary_cross_entropy, soft_cross_entropy
+from ssl_music.methods.base import Method
 from ssl_music.tagger import Tagger
 
 
@@ -97,3 +98,33 @@ def tag_losses(logits: Tensor, targets: Tensor, *, multi_label: bool) -> dict[st
         return {"loss": soft_binary_cross_entropy(logits, targets)}
     hits = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
     return {"loss": soft_cross_entropy(logits, targets), "accuracy": hits}
+
+
+def unlabelled_tracks(
+    catalog: Catalog, tracks: Sequence[Track], column: str | None, tags: Sequence[str] | None, *, method: str
+) -> list[Track]:
+    """The tracks without a chosen tag; `method` needs both kinds, and only one of them is an error."""
+    held = {track.id for track in labelled_examples(catalog, tracks, column, tags)[0]}
+    if len(held) == len(tracks):
+        raise UserError(
+            f"{method}: all {len(tracks)} tracks to train on have labels, and there is nothing to add to them; give a "
+            "catalog with more music than labels, or take Supervised"
+        )
+    return [track for track in tracks if track.id not in held]
+
+
+def tag_logits(method: Method, tagger: Tagger, wave: Tensor) -> Tensor:
+    """The logits of `wave` as it is, by the method's way through its encoder, whose embeddings may be watched.
+
+    Shape: wave (B, 1, T) → (B, K).
+    """
+    embedding = method.encoded(wave)  # (B, D)
+    method.watched = {"embedding": embedding.detach()}
+    return tagger.head(embedding)
+
+
+def made_tagger(tagger: Tagger | None, *, method: str) -> Tagger:
+    """The tagger, or the error that `prepare` has not made it."""
+    if tagger is None:
+        raise UserError(f"{method} has no head yet: prepare(catalog, tracks) makes it from the catalog's tags")
+    return tagger
