@@ -26,7 +26,7 @@ TRACKS = 6
 
 
 class Six(Catalog):
-    """Six tracks without sound, with tags."""
+    """Six tracks without sound, with tags and by two artists."""
 
     columns = {"mood": True}  # noqa: RUF012
     split_name = "none"
@@ -34,7 +34,8 @@ class Six(Catalog):
     @property
     def tracks(self) -> list[Track]:
         moods = [("calm",), ("loud",), ("calm", "loud")] * 2
-        return [Track(str(n), Path(str(n)), labels={"mood": mood}, split="train") for n, mood in enumerate(moods)]
+        facts = [{"artist": "ab"[n % 2], "album": "x", "labels": {"mood": mood}} for n, mood in enumerate(moods)]
+        return [Track(str(n), Path(str(n)), split="train", **known) for n, known in enumerate(facts)]
 
 
 def make(kind: type[Method], encoder: str, *, augment: bool = True) -> Method:
