@@ -54,7 +54,9 @@ def entropy(logits: Tensor, *, multi_label: bool) -> Tensor:
     >>> round(entropy(torch.zeros(3, 4), multi_label=True).item(), 4)  # ln 2
     0.6931
     """
-    logits, _ = _pair("entropy", logits, logits)
+    if logits.dim() != 2 or not logits.numel():
+        raise UserError(f"entropy: logits of shape (N, K), not empty, are wanted; came {tuple(logits.shape)}")
+    (logits,) = at_least_float32(logits)
     if multi_label:
         return soft_binary_cross_entropy(logits, logits.sigmoid())
     return soft_cross_entropy(logits, logits.softmax(dim=1))
