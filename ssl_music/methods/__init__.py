@@ -3,9 +3,17 @@
     base         Method: losses of a batch, in; everything else about training, out
     simclr       SimCLR: two views of one track are nearer than views of different tracks; CLMR is a recipe of it
     supervised   Supervised: tags from scratch, by fine-tuning, or on a frozen encoder
+    metric_learning  MetricLearning: tracks with the same tags are nearer than others (extra `metric`)
+    editorial    Editorial: artists, albums or groups of artists as classes
+    collaborative  Collaborative: item factors of collaborative filtering, regressed on audio (extra `collaborative`)
     vicreg       VICReg: two views alike, every dimension spread and saying something of its own; no negatives
     cola         COLA: two segments of one recording belong together, by a similarity that is learned
     cpc          CPC: what a recording has been tells which of many latents comes next in it
+    pase         PASE: many small workers ask an embedding for waveform, spectrum, MFCC, prosody, and whose it is
+    noisy_student  NoisyStudent: a teacher labels what nobody has labelled, a student learns from both and hears noise
+    consistency  Consistency: the same answer for a noisy clip as for the clean one, and a sure one
+    pseudo       a teacher's labels, kept on disk under its digest
+    tagging      what methods that learn tags are put together from
     collapse     watches a training for embeddings that have become all the same
     train        the one training function: run folder, exact resume, best and last weights
 
@@ -14,9 +22,15 @@ A method of your own: subclass Method, write `losses`, import the file; a recipe
 
 from ssl_music.methods.base import Method
 from ssl_music.methods.cola import COLA
+from ssl_music.methods.collaborative import Collaborative
+from ssl_music.methods.consistency import Consistency
 from ssl_music.methods.cpc import CPC
+from ssl_music.methods.editorial import Editorial
+from ssl_music.methods.metric_learning import MetricLearning
+from ssl_music.methods.noisy_student import NoisyStudent
+from ssl_music.methods.pase import PASE
 from ssl_music.methods.simclr import SimCLR
 from ssl_music.methods.supervised import Supervised
 from ssl_music.methods.vicreg import VICReg
 
-__all__ = ["COLA", "CPC", "Method", "SimCLR", "Supervised", "VICReg"]
+__all__ = ["COLA", "CPC", "PASE", "Collaborative", "Consistency", "Editorial", "Method", "MetricLearning", "NoisyStudent", "SimCLR", "Supervised", "VICReg"]

@@ -107,8 +107,8 @@ def unlabelled_tracks(
     held = {track.id for track in labelled_examples(catalog, tracks, column, tags)[0]}
     if len(held) == len(tracks):
         raise UserError(
-            f"{method}: all {len(tracks)} tracks to train on have labels, and there is nothing to add to them; give a "
-            "catalog with more music than labels, or take Supervised"
+            f"{method}: all {len(tracks)} tracks to train on have labels, and there is nothing to add to them; give "
+            "a catalog with more music than labels, or take Supervised"
         )
     return [track for track in tracks if track.id not in held]
 
