@@ -14,9 +14,13 @@ from ssl_music.methods.train.norms import SyncedNorm, SyncedNorms
 
 #: what is trained: settings of `tiny_training`; each compares, gathers or synchronises in another way
 KINDS = {
-    "SimCLR": {"kind": "simclr"},
-    "SimCLR, synchronised batch norm": {"kind": "simclr", "norm": "batch"},
-    "SimCLR in chunks": {"kind": "simclr", "chunk_size": 2},
+    "SimCLR": {"kind": "SimCLR"},
+    "SimCLR, synchronised batch norm": {"kind": "SimCLR", "norm": "batch"},
+    "SimCLR in chunks": {"kind": "SimCLR", "chunk_size": 2},
+    "VICReg, batch norm in its expander": {"kind": "VICReg"},
+    "VICReg, every norm synchronised": {"kind": "VICReg", "norm": "batch"},
+    "COLA": {"kind": "COLA"},
+    "CPC": {"kind": "CPC"},
     "Supervised, synchronised batch norm": {"kind": "traits", "norm": "batch"},
 }
 TOLERANCE = 1e-8

@@ -19,7 +19,7 @@ from ssl_music._registry import members
 from ssl_music.augment import Gain, Noise
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.encoders import SampleCNN
-from ssl_music.methods import Method, SimCLR, Supervised
+from ssl_music.methods import Method, Supervised
 from ssl_music.methods.train import train
 
 RATE = 8000
@@ -28,6 +28,8 @@ KINDS = ("high", "low", "middle")
 SMALL: dict[str, dict[str, Any]] = {
     "COLA": {"projection_dim": 8},
     "CPC": {"segments": 4, "steps": 2, "context_dim": 8},
+    "PASE": {},
+    "SimCLR": {"projection_dim": 8},
     "VICReg": {"expander_dim": 12},
 }
 
@@ -35,7 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
 class Tones(Catalog):
     """Tracks of half a second: a tone of one of three pitches in noise, steady or trembling. A Waves too."""
 
-    columns: ClassVar = {"pitch": False, "traits": True}
+    columns: ClassVar = {"pitch": False, "some": False, "traits": True}  # "some": only half of the tracks have it
     split_name = "toy"
     sample_rate = RATE
 
@@ -49,9 +51,10 @@ class Tones(Catalog):
             wave = np.sin(2 * np.pi * hz * time) * (1 + 0.8 * trembling * np.sin(2 * np.pi * 9 * time)) / 4
             waves.append(np.round((wave + 0.02 * generator.standard_normal(len(time))) * 32767))
             traits = (kind, "trembling") if trembling else (kind,)
-            labels = {"pitch": (kind,), "traits": traits}
+            labels = {"pitch": (kind,), "traits": traits} | ({"some": (kind,)} if number % 6 < 3 else {})
+            facts = {"artist": f"{kind} {number % 2}", "album": kind, "labels": labels}
             split = "train" if number < train else "valid"
-            self._tracks.append(Track(f"{number:03d}", Path(f"/tones/{number:03d}"), labels=labels, split=split))
+            self._tracks.append(Track(f"{number:03d}", Path(f"/tones/{number:03d}"), split=split, **facts))
         self._waves = np.array(waves, np.int16)
         self.samples = np.full(count, len(time))
 
@@ -91,21 +94,19 @@ def tiny_encoder(norm: str = "layer", width: int = 4) -> SampleCNN:
     return SampleCNN(width=width, depth=4, norm=norm, sample_rate=RATE)
 
 
-def tiny_method(kind: str = "simclr", *, norm: str = "layer", augment: bool = True, seed: int = 7) -> Method:
+def tiny_method(kind: str = "SimCLR", *, norm: str = "layer", augment: bool = True, seed: int = 7) -> Method:
     """A method with weights that the seed decides."""
     torch.manual_seed(seed)
     effects = [Gain(p=0.5), Noise(p=0.5, low_snr_db=10.0, high_snr_db=30.0)] if augment else []
     if kind in SMALL:
-        return members(Method)[kind](tiny_encoder(norm), effects, learning_rate=1e-2, **SMALL[kind])
-    if kind == "simclr":
-        return SimCLR(tiny_encoder(norm), effects, projection_dim=8, learning_rate=1e-2)
+        return members(Method)[kind](tiny_encoder(norm), augment=effects, learning_rate=1e-2, **SMALL[kind])
     return Supervised(tiny_encoder(norm), kind, effects, hidden_dim=4, dropout=0.5, learning_rate=1e-2)
 
 
 def tiny_training(
     out: Path,
     *,
-    kind: str = "simclr",
+    kind: str = "SimCLR",
     norm: str = "layer",
     augment: bool = True,
     stop: list | None = None,
