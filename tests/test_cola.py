@@ -88,7 +88,13 @@ def test_the_projector_is_that_of_the_paper() -> None:
     linear, norm, squash = COLA(SampleCNN()).projector
     assert linear.weight.shape == (512, 512) and norm.normalized_shape == (512,) and isinstance(squash, nn.Tanh)
     similarity = COLA(tiny_encoder()).similarity
-    assert similarity.shape == (512, 512) and similarity.std().item() == pytest.approx(0.05, rel=0.02)
+    assert similarity.shape == (512, 512) and similarity.std().item() == pytest.approx(1 / 512, rel=0.02)
+
+
+def test_the_first_loss_is_that_of_a_guess() -> None:
+    torch.manual_seed(0)
+    losses = COLA(tiny_encoder("batch")).losses(some_clips(tracks=32))
+    assert losses["loss_over_trivial"].item() == pytest.approx(1, abs=0.1)
 
 
 def test_bad_arguments_and_a_batch_of_one() -> None:

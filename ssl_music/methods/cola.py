@@ -20,12 +20,13 @@ class COLA(Method):
     2010.10915): anchor and positive are two crops of a track, the negatives of an anchor the positives of the others.
 
     The projector is that of section 2: 512 units, layer norm, tanh. Two projections are compared by aᵀ W b, where W
-    learns with the rest; there is no temperature. W begins with standard deviation 0.05, as in the paper's code. The
-    embedding is what the encoder gives; projector and W are thrown away. Adam 1e-4 is the paper's (its batch: 1024).
+    learns with the rest; there is no temperature. The embedding is what the encoder gives; projector and W are thrown
+    away. Adam 1e-4 is the paper's (its batch: 1024).
 
     What differs: the paper's encoder is an EfficientNet-B0 on 64 mel bands of 0.96 s, here it is any encoder with
-    its own clip; its code adds noise 60 dB below the level of the recording to the positives, here `augment` is empty
-    unless given, and then acts on both crops.
+    its own clip. Its code adds faint noise to the positives; here `augment` is empty unless given, and then acts on
+    both crops. W begins with standard deviation 1 / P, so that the first loss is that of a guess, ln B; its code's
+    0.05 makes the first loss several times that, and short trainings end higher for it.
 
     Shape: two crops (B, 1, T) of B tracks → losses ().
 
@@ -56,7 +57,7 @@ class COLA(Method):
         self.projector = nn.Sequential(
             nn.Linear(encoder.embedding_dim, projection_dim), nn.LayerNorm(projection_dim), nn.Tanh()
         )
-        self.similarity = nn.Parameter(0.05 * torch.randn(projection_dim, projection_dim))
+        self.similarity = nn.Parameter(torch.randn(projection_dim, projection_dim) / projection_dim)
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
         waves = torch.cat([clips.view(0), clips.view(1)])  # (2B, 1, T)
