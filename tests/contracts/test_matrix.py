@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from test_encoders import ENCODERS, SMALL
-from test_methods import METHODS, Six
+from test_methods import METHODS, Six, needed
 
 from ssl_music import audio, index
 from ssl_music.catalogs import Folder, Table
@@ -28,7 +28,7 @@ def make(name):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("encoder", [name for name in ENCODERS if parameter_count(make(name))])
 def test_a_step_of_every_method_with_every_encoder(encoder, method):
-    learner = METHODS[method](make(encoder), augment="light")
+    learner = METHODS[method](make(encoder), augment="light", **needed(METHODS[method]))
     learner.prepare(Six(), Six().tracks)
     learner.train()
     _, targets = learner.examples(Six(), Six().tracks)

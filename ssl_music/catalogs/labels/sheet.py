@@ -45,10 +45,10 @@ def text(cell: Cell) -> str:
     return cell.strip() if isinstance(cell, str) else ", ".join(cell)
 
 
-def read_sheet(path: Path | str, *, path_column: str) -> Sheet:
+def read_sheet(path: Path | str, *, path_column: str | None) -> Sheet:
     """A CSV file (comma, semicolon, tab or bar; UTF-8 or UTF-16) or a Parquet file: its content decides.
 
-    Paths may hold bytes that are not UTF-8, as file names do; other cells may not.
+    Paths may hold bytes that are not UTF-8, as file names do; other cells may not. None is a table without paths.
     """
     path = Path(path).expanduser()
     try:
@@ -61,7 +61,7 @@ def read_sheet(path: Path | str, *, path_column: str) -> Sheet:
     sheet = _read_parquet(path) if is_parquet else _read_csv(path)
     if not sheet.rows:
         raise UserError(f"{path}: the table has no rows; it wants a header and below it one row a track")
-    if path_column not in sheet.names:
+    if path_column is not None and path_column not in sheet.names:
         known = ", ".join(sheet.names)
         raise UserError(f"{path}: no column {path_column!r} with paths; name it as path_column. Known: {known}")
     for number, row in enumerate(sheet.rows, start=1):
