@@ -1,5 +1,6 @@
 """Batches of crops for Lightning: order and crops are functions of (seed, epoch), so any batch can be made anew."""
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -104,6 +105,7 @@ class ClipLoader:
         self._epoch = 0
         self._handed_out = 0
         self._resume_at = 0
+        self.waited_seconds = 0.0  #: that whoever iterates has waited for batches so far
         self._order: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
@@ -119,7 +121,9 @@ class ClipLoader:
             ahead: deque[Future[Clips]] = deque()
             ahead.extend(pool.submit(self.batch, epoch, number) for number in islice(numbers, AHEAD))
             while ahead:
+                asked = time.monotonic()
                 clips = ahead.popleft().result()
+                self.waited_seconds += time.monotonic() - asked
                 ahead.extend(pool.submit(self.batch, epoch, number) for number in islice(numbers, 1))
                 self._handed_out += 1
                 yield clips

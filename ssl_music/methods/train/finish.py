@@ -60,6 +60,7 @@ class Finish(Callback):
             best=best if found else None,
             stopped_early=self.best.gave_up,
             collapsed=self.watch.symptoms if self.watch.collapsed else [],
+            warnings=self.watch.alarms,
             steps=trainer.global_step,
             epochs=trainer.current_epoch,
             seconds=round(seconds, 1),
