@@ -6,6 +6,9 @@
     metric_learning  MetricLearning: tracks with the same tags are nearer than others (extra `metric`)
     editorial    Editorial: artists, albums or groups of artists as classes
     collaborative  Collaborative: item factors of collaborative filtering, regressed on audio (extra `collaborative`)
+    moco         MoCo (v2): a view finds its other view among keys of many batches, kept in a queue
+    moco_v3      MoCoV3: the same within a large batch, in both directions, with a predictor
+    byol         BYOL: each view predicts what a slower copy of the network makes of the other; no negatives
     vicreg       VICReg: two views alike, every dimension spread and saying something of its own; no negatives
     cola         COLA: two segments of one recording belong together, by a similarity that is learned
     cpc          CPC: what a recording has been tells which of many latents comes next in it
@@ -14,6 +17,8 @@
     consistency  Consistency: the same answer for a noisy clip as for the clean one, and a sure one
     pseudo       a teacher's labels, kept on disk under its digest
     tagging      what methods that learn tags are put together from
+    pairs        which rows of a batch are alike by their tags      groups    artists that sound alike
+    factors      item factors from a table or from counts           targets   a run keeps the targets it began with
     collapse     watches a training for embeddings that have become all the same
     train        the one training function: run folder, exact resume, best and last weights
 
@@ -21,16 +26,35 @@ A method of your own: subclass Method, write `losses`, import the file; a recipe
 """
 
 from ssl_music.methods.base import Method
+from ssl_music.methods.byol import BYOL
 from ssl_music.methods.cola import COLA
 from ssl_music.methods.collaborative import Collaborative
 from ssl_music.methods.consistency import Consistency
 from ssl_music.methods.cpc import CPC
 from ssl_music.methods.editorial import Editorial
 from ssl_music.methods.metric_learning import MetricLearning
+from ssl_music.methods.moco import MoCo
+from ssl_music.methods.moco_v3 import MoCoV3
 from ssl_music.methods.noisy_student import NoisyStudent
 from ssl_music.methods.pase import PASE
 from ssl_music.methods.simclr import SimCLR
 from ssl_music.methods.supervised import Supervised
 from ssl_music.methods.vicreg import VICReg
 
-__all__ = ["COLA", "CPC", "PASE", "Collaborative", "Consistency", "Editorial", "Method", "MetricLearning", "NoisyStudent", "SimCLR", "Supervised", "VICReg"]
+__all__ = [
+    "BYOL",
+    "COLA",
+    "CPC",
+    "PASE",
+    "Collaborative",
+    "Consistency",
+    "Editorial",
+    "Method",
+    "MetricLearning",
+    "MoCo",
+    "MoCoV3",
+    "NoisyStudent",
+    "SimCLR",
+    "Supervised",
+    "VICReg",
+]

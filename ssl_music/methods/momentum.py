@@ -1,4 +1,4 @@
-"""A second network that follows the first one: the momentum encoder of MoCo, the target of BYOL, a mean of weights."""
+"""A second network that follows the first: the momentum encoder of MoCo, the target of BYOL, a mean of weights."""
 
 import copy
 import math
