@@ -26,8 +26,11 @@ RATE = 8000
 KINDS = ("high", "low", "middle")
 #: methods by their class's name, and what makes them small
 SMALL: dict[str, dict[str, Any]] = {
+    "BYOL": {"hidden_dim": 12, "projection_dim": 8, "momentum": 0.9},
     "COLA": {"projection_dim": 8},
     "CPC": {"segments": 4, "steps": 2, "context_dim": 8},
+    "MoCo": {"queue_size": 10, "projection_dim": 8, "momentum": 0.9},
+    "MoCoV3": {"hidden_dim": 12, "projection_dim": 8, "momentum": 0.9},
     "PASE": {},
     "SimCLR": {"projection_dim": 8},
     "VICReg": {"expander_dim": 12},

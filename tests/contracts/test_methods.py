@@ -36,8 +36,13 @@ def table_of_factors() -> dict[str, str]:
     return {"factors": str(file)}
 
 
-#: what a method wants beside its encoder: name → a function that gives these arguments
-NEEDS: dict[str, Callable[[], dict[str, Any]]] = {"Collaborative": table_of_factors}
+#: what a method wants beside its encoder, or wants smaller: name → a function that gives these arguments
+NEEDS: dict[str, Callable[[], dict[str, Any]]] = {
+    "BYOL": lambda: {"hidden_dim": 32},
+    "Collaborative": table_of_factors,
+    "MoCo": lambda: {"queue_size": 6},
+    "MoCoV3": lambda: {"hidden_dim": 32},
+}
 
 
 def needed(kind: type[Method]) -> dict[str, Any]:
