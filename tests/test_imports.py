@@ -32,6 +32,7 @@ DOORS = {
     "onnxscript": {"export"},
     "matplotlib": {"report"},
     "pytorch_metric_learning": {"methods"},
+    "pytorch_optimizer": {"methods"},
     "implicit": {"methods"},
 }
 #: inside a family, the files that its members share

@@ -16,7 +16,7 @@ def pretrain(
     method: Method,
     catalog: Catalog,
     out: Path,
-    batch_size: int = 48,
+    batch_size: int | Literal["auto"] = 48,
     seed: int = 42,
     split: str = "train",
     valid_split: str | None = "valid",
@@ -27,6 +27,7 @@ def pretrain(
     checkpoint_every_steps: int | None = None,
     chunk_size: int | None = None,
     optimizer: Optimization | None = None,
+    ema_decay: float | None = None,
     *,
     trainer: dict[str, Any],
     config: dict[str, Any],
@@ -37,7 +38,7 @@ def pretrain(
         method: how the encoder learns.
         catalog: the music it learns from; a packed one (Pack) is fastest.
         out: run folder for weights, metrics and checkpoints; run again and it resumes exactly.
-        batch_size: clips a step on each device.
+        batch_size: clips a step on each device; "auto" is as many as fit.
         seed: of weights, crops and views.
         split: the split to train on; "all" is every track.
         valid_split: the split watched for `best` and early stopping; null for none.
@@ -48,6 +49,7 @@ def pretrain(
         checkpoint_every_steps: how often to save for resuming; by default at the end of each epoch.
         chunk_size: rows that go through the encoder at a time, for batches larger than the memory; all by default.
         optimizer: which one, its schedule and its groups; Adam with a constant rate by default.
+        ema_decay: validate and keep a moving average of the weights, such as 0.999; none by default.
     """
     from ssl_music import checkpoint
     from ssl_music.methods.train import train
@@ -69,6 +71,7 @@ def pretrain(
         checkpoint_every_steps=checkpoint_every_steps,
         chunk_size=chunk_size,
         optimizer=optimizer,
+        ema_decay=ema_decay,
         trainer_options=trainer,
         recipe=config,
     )

@@ -1,9 +1,12 @@
 """The one training function: any method, any catalog, exact resume, one run folder.
 
+average   exponential moving average of the weights
 batches   tracks of a split → batches of clips for a rank
+fitting   the batch size that fits the memory
 folder    the run folder: what made it, whether it can go on
 finish    what is left when a training has ended well
 keep      last.ckpt for resuming, best.safetensors for use, early stopping
+pace      the rate of each step
 show      progress bar and metrics.csv
 trainer   Lightning's Trainer from a recipe's options
 """
@@ -26,10 +29,13 @@ from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
 from ssl_music.methods.collapse import CollapseWatch
 from ssl_music.methods.optimize import Optimization
+from ssl_music.methods.train.average import Average
 from ssl_music.methods.train.batches import Batches
 from ssl_music.methods.train.finish import Finish, weights_path
+from ssl_music.methods.train.fitting import fitting
 from ssl_music.methods.train.folder import RunFolder, versions
 from ssl_music.methods.train.keep import Best, Last
+from ssl_music.methods.train.pace import Pace
 from ssl_music.methods.train.show import Bar, MetricsFile
 from ssl_music.methods.train.trainer import build_trainer, check_options, fit
 
@@ -41,7 +47,7 @@ def train(
     catalog: Catalog,
     *,
     out: Path | str,
-    batch_size: int,
+    batch_size: int | Literal["auto"],
     trainer_options: Mapping[str, Any],
     seed: int = 42,
     split: str = "train",
@@ -52,6 +58,7 @@ def train(
     checkpoint_every_steps: int | None = None,
     chunk_size: int | None = None,
     optimizer: Optimization | None = None,
+    ema_decay: float | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> Path:
     """Trains `method` on `catalog` and returns the weights it leaves in `out`.
@@ -62,7 +69,9 @@ def train(
     `trainer_options` are Lightning's. What is left in `out` are the weights of the last step, or for a method that
     `keeps` the best those with the lowest validation loss; without `valid_split` there is no best. `batch_size` is
     that of one device; with `chunk_size` so many rows go through the encoder at a time (gradient caching: the memory
-    of a chunk, a second forward pass).
+    of a chunk, a second forward pass). "auto" takes the largest power of two that fits the memory; run.json keeps it,
+    and a run that resumes goes on with it. With `ema_decay` an exponential moving average of the weights is what is
+    validated and what is left.
 
     >>> import tempfile
     >>> import numpy as np
@@ -86,7 +95,11 @@ def train(
         raise UserError("early_stop_epochs needs a validation loss: give valid_split, or leave early_stop_epochs out")
     if chunk_size is not None and chunk_size < 1:
         raise UserError(f"chunk_size {chunk_size}; wanted 1 or more rows, or nothing for the whole batch at once")
+    if isinstance(batch_size, str) and batch_size != "auto":
+        raise UserError(f"batch_size {batch_size!r}; wanted a number, or auto")
+    average = None if ema_decay is None else Average(ema_decay)
     optimizer = optimizer or Optimization()
+    optimizer.check(learning_rate=method.learning_rate, trainer=trainer_options, validated=valid_split is not None)
     settings = {
         "method": method,
         "batch_size": batch_size,
@@ -96,6 +109,7 @@ def train(
         "early_stop_epochs": early_stop_epochs,
         "chunk_size": chunk_size,
         "optimizer": optimizer,
+        "ema_decay": ema_decay,
         "trainer": trainer_options,
     }
     about = {"fingerprint": catalog.fingerprint(), "split_name": catalog.split_name, "split": split}
@@ -118,6 +132,7 @@ def train(
         checkpoint_every_steps=checkpoint_every_steps,
         chunk_size=chunk_size,
         optimizer=optimizer,
+        ema_decay=ema_decay,
         recipe=recipe,
     )
     stages = _Stages(Path(out), "cpu" if trainer_options.get("accelerator") == "cpu" else "auto", again)
@@ -127,7 +142,7 @@ def train(
         catalog,
         split=split,
         valid_split=valid_split,
-        batch_size=batch_size,
+        batch_size=2 if batch_size == "auto" else batch_size,
         seed=seed,
         short=short,
         epoch_of=epoch_of,
@@ -138,27 +153,33 @@ def train(
     method.seed, method.optimization, method.chunk_size = seed, optimizer, chunk_size
     method.max_steps = None if trainer_options.get("max_steps") == -1 else trainer_options.get("max_steps")
     method.train()
+    found = folder.found or (
+        {"batch_size": _fitting(method, batches, trainer_options)} if batch_size == "auto" else {}
+    )
+    batches.batch_size = found.get("batch_size", batches.batch_size)
     write = partial(
         checkpoint.save, provenance={"recipe": recipe, "seed": seed, "catalog": about, "versions": versions()}
     )
     loader = batches.loader(training=True, rank=0, world_size=1)  # or its error, before anything is written
     results = {"tracks": len(loader.rows), "dropped": loader.dropped}
+    clips_per_batch = batches.batch_size * method.views
     callbacks = _callbacks(
         folder,
         write,
-        clips_per_batch=batch_size * method.views,
+        clips_per_batch=clips_per_batch,
+        average=average,
         every_steps=checkpoint_every_steps,
         patience=early_stop_epochs,
         results=results,
     )
     options = dict(trainer_options) if valid_split is not None else {**trainer_options, "limit_val_batches": 0}
     if options.get("enable_progress_bar") in (None, True):
-        callbacks.append(Bar(clips_per_batch=batch_size * method.views, max_steps=trainer_options.get("max_steps")))
+        callbacks.append(Bar(clips_per_batch=clips_per_batch, max_steps=trainer_options.get("max_steps")))
     trainer = build_trainer(options, out=folder.out, callbacks=callbacks, loggers=[MetricsFile(folder.metrics)])
     if loader.dropped:
         _say(f"{loader.dropped} of {len(batches.train_rows)} tracks are shorter than a clip: left out (short: drop)")
     if trainer.is_global_zero:
-        folder.start()
+        folder.start(**found)
     if folder.resumable is not None:
         _say(f"{folder.out}: resuming from last.ckpt")
 
@@ -183,6 +204,7 @@ def _callbacks(
     write: partial[str],
     *,
     clips_per_batch: int,
+    average: Average | None,
     every_steps: int | None,
     patience: int | None,
     results: Mapping[str, Any],
@@ -192,7 +214,23 @@ def _callbacks(
     finish = Finish(
         folder, write, best=best, last=last, watch=watch, clips_per_batch=clips_per_batch, results=results
     )
-    return [watch, best, last, finish]
+    # whatever looks at a validation stands before the average, which leaves the method's place at its end
+    return [Pace(), watch, best, last, *([] if average is None else [average]), finish]
+
+
+def _fitting(method: Method, batches: Batches, trainer_options: Mapping[str, Any]) -> int:
+    """The batch size that fits, said in a line."""
+    options = {**trainer_options, "callbacks": None, "logger": None, "enable_progress_bar": False}
+    trainer = build_trainer(options, out=Path(), callbacks=[], loggers=[])
+    first = partial(batches.loader, training=True, rank=0, world_size=1)
+    found = fitting(
+        method,
+        lambda size: first(batch_size=size).batch(0, 0),
+        trainer=trainer,
+        most=first().state_dict()["examples"],
+    )
+    _say(f"batch_size auto: {found.batch_size} ({found.reason})")
+    return found.batch_size
 
 
 @rank_zero_only

@@ -58,13 +58,20 @@ class Batches(LightningDataModule):
     def val_dataloader(self) -> ClipLoader:
         return self.loader(training=False)
 
-    def loader(self, *, training: bool, rank: int | None = None, world_size: int | None = None) -> ClipLoader:
-        """The clips of one rank, by default of this process."""
+    def loader(
+        self,
+        *,
+        training: bool,
+        rank: int | None = None,
+        world_size: int | None = None,
+        batch_size: int | None = None,
+    ) -> ClipLoader:
+        """The clips of one rank, by default of this process, and in batches of the run's size."""
         if rank is None or world_size is None:
             trainer = self.trainer
             rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         rows = self.train_rows if training else self.valid_rows
-        batch_size, full = self.batch_size, training or self.method.compares_rows
+        batch_size, full = batch_size or self.batch_size, training or self.method.compares_rows
         if not training:  # a small validation split is one batch
             usable = len(rows)
             if self.short == "drop":

@@ -1,12 +1,13 @@
 """The folder of one run: run.json says what made it and how far it got; a second run resumes, or is refused.
 
-run.json              recipe, seed, versions, catalog fingerprint, split, times
+run.json              recipe, seed, versions, catalog fingerprint, split, times, and what a setting "auto" has found
 metrics.csv           what was logged
 last.ckpt             for resuming only
 best.safetensors      the weights with the lowest validation loss, where a validation split is watched
 encoder.safetensors   what the run was for (tagger.safetensors where it has a head)
 """
 
+import dataclasses
 import inspect
 import json
 import platform
@@ -70,12 +71,19 @@ class RunFolder:
         """The checkpoint to go on from, if there is one."""
         return self.last if self.run and self.last.is_file() else None
 
-    def start(self) -> None:
+    @property
+    def found(self) -> dict[str, Any]:
+        """What the run has found for its settings "auto" when it started: it goes on with that."""
+        return self.run.get("found", {})
+
+    def start(self, **found: Any) -> None:
         """Writes run.json; a run that cannot resume begins anew, and leaves of an older one are removed."""
         if self.resumable is None:
             for path in (self.last, self.best, self.metrics):
                 path.unlink(missing_ok=True)
             self.run = {**self.facts, "versions": versions(), "started": _now(), "finished": None}
+            if found:
+                self.run["found"] = plain(found)
         self._write()
 
     def finish(self, **results: Any) -> None:
@@ -135,6 +143,8 @@ def plain(value: Any) -> Any:
     >>> plain({"path": Path("a"), "pair": (1, 2)})
     {'path': 'a', 'pair': [1, 2]}
     """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
