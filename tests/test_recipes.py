@@ -20,8 +20,12 @@ RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 #: encoders small enough for a test; nothing else of a recipe is made smaller than its numbers
 SMALL: dict[str, dict] = {
     "SampleCNN": {"width": 2},
+    "MusiCNN": {
+        "vertical_width": 4, "horizontal_width": 2, "horizontal_frames": [5, 3], "width": 4, "dense": 8, "bands": 16,
+        "input_samples": 8000,
+    },
     "ShortChunk": {"width": 4, "depth": 3, "bands": 16, "input_samples": 8000, "n_fft": 512, "hop": 256},
-}
+}  # fmt: skip
 
 
 def leaves(node: Any, path: tuple = ()) -> Iterator[tuple]:
@@ -77,8 +81,9 @@ def made_small(recipe: dict, world: Path, folder: str = "music") -> dict:
         if isinstance(arguments["encoder"], str):
             arguments["encoder"] = {"class_path": arguments["encoder"], "init_args": {}}
         arguments["encoder"]["init_args"].update(SMALL[arguments["encoder"]["class_path"]])
-        for effect in arguments.get("augment", []):
-            effect["init_args"]["p"] = 1.0
+        if isinstance(arguments.get("augment"), list):
+            for effect in arguments["augment"]:
+                effect["init_args"]["p"] = 1.0
         recipe["batch_size"] = 2
         recipe["trainer"].update({"max_steps": 2} if "max_steps" in recipe["trainer"] else {"max_epochs": 1})
         recipe["trainer"].update(limit_train_batches=2, limit_val_batches=1, enable_progress_bar=False)
@@ -124,6 +129,8 @@ def otherwise(recipe: dict, path: tuple, world: Path) -> dict:
     swaps = {
         "Folder": "Table", "Table": "Folder", "SimCLR": "Supervised", "Supervised": "SimCLR",
         "SampleCNN": "ShortChunk", "ShortChunk": "SampleCNN", "PolarityInversion": "Delay",
+        "PASE": "SimCLR", "VICReg": "SimCLR", "CPC": "SimCLR", "COLA": "SimCLR",
+        "MusiCNN": "SampleCNN", "group": "layer", "clmr": "light",
         "linear": "mlp", "seconds": "tracks", "bf16-mixed": "32-true", "genre": "tags", "tags": "genre",
     }  # fmt: skip
     if paths != old:
