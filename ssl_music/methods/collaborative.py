@@ -31,9 +31,9 @@ class Collaborative(Method):
     factors, by default 50 (see `factors.compute_factors`). The ids are those of the catalog, for a folder the paths
     in it. Tracks without factors take no part; the tables may have tracks that the catalog has not.
 
-    Unlike the paper each factor is brought to mean 0 and deviation 1 over the training split, so that all weigh the
-    same, and a loss of 1 is that of always guessing the mean: `loss_over_trivial` is the loss. One linear layer
-    predicts, and is thrown away after training. Adam 1e-4 as in `Supervised`.
+    The factors are centred on their means over the training split and divided by one number, so that a loss of 1 is
+    that of always guessing the means (`loss_over_trivial` is the loss), and each factor keeps the weight that its
+    variance gives it. One linear layer predicts, and is thrown away after training. Adam 1e-4 as in `Supervised`.
 
     Shape: clips (B, 1, T) with factors (B, K) as targets → losses ().
 
@@ -44,7 +44,7 @@ class Collaborative(Method):
 
     keeps: Literal["last", "best"] = "best"
     mean: Tensor
-    deviation: Tensor
+    scale: Tensor
 
     def __init__(
         self,
@@ -88,14 +88,14 @@ class Collaborative(Method):
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
         targets = np.stack([self.table[track.id] for track in tracks]).astype(np.float64)
-        deviation = targets.std(axis=0)
-        if same := np.flatnonzero(deviation <= 1e-6 * np.abs(targets).max(axis=0)).tolist():
+        scale = np.sqrt(targets.var(axis=0).mean())
+        if scale <= 1e-6 * np.abs(targets).max():
             raise UserError(
-                f"{self.factors or self.counts}: factors {some(map(str, same))} are the same on all {len(tracks)} "
-                "tracks that are trained on; leave them out, or train on more"
+                f"{self.factors or self.counts}: all {len(tracks)} tracks that are trained on have the same factors; "
+                "there is nothing to tell apart"
             )
         self.register_buffer("mean", torch.from_numpy(targets.mean(axis=0)).float(), persistent=False)
-        self.register_buffer("deviation", torch.from_numpy(deviation).float(), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale).float(), persistent=False)
         self.head = nn.Linear(self.encoder.embedding_dim, targets.shape[1])
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ class Collaborative(Method):
         wave = clips.view(0)
         embedding = self.encoded(self.augmented(wave) if self.training else wave.to(self.dtype))  # (B, D)
         self.watched = {"embedding": embedding.detach()}
-        wanted = (clips.targets - self.mean) / self.deviation
+        wanted = (clips.targets - self.mean) / self.scale
         loss = functional.mse_loss(self.head(embedding).to(wanted.dtype), wanted)
         return {"loss": loss, "loss_over_trivial": loss.detach()}
 

@@ -11,7 +11,7 @@ from ssl_music.errors import UserError
 
 #: the columns of a table of factors that are not factors, and those of a table of counts
 TRACK, USER, COUNT = "track", "user", "count"
-ALPHA, REGULARIZATION, ITERATIONS = 40.0, 0.01, 15
+ALPHA, EPSILON, REGULARIZATION, ITERATIONS = 2.0, 1e-6, 0.01, 15
 
 
 def read_factors(path: Path | str) -> dict[str, np.ndarray]:
@@ -45,10 +45,10 @@ def read_factors(path: Path | str) -> dict[str, np.ndarray]:
 def compute_factors(path: Path | str, dim: int) -> dict[str, np.ndarray]:
     """Weighted matrix factorisation of a table with the columns `user`, `track` and `count`: id → (dim,) float32.
 
-    Hu, Koren & Volinsky 2008 ("Collaborative filtering for implicit feedback datasets"): preference is whether a user
-    ever listened, with confidence 1 + α · count, "α = 40 was found to produce good results"; by alternating least
-    squares in the package `implicit`. Its regularisation and its number of iterations are kept. The seed is fixed and
-    one thread computes, so that every process and every run gets the same factors.
+    Hu, Koren & Volinsky 2008 ("Collaborative filtering for implicit feedback datasets"), by alternating least squares
+    in the package `implicit`: preference is whether a user ever listened, confidence in it 1 + α log(1 + count / ε),
+    as van den Oord et al. take it, with α = 2 and ε = 1e-6 from Dieleman's code. Regularisation and iterations are
+    the package's. The seed is fixed and one thread computes: every process and every run gets the same factors.
     """
     sheet = read_sheet(path, path_column=None)
     sheet.require([USER, TRACK, COUNT])
@@ -68,15 +68,12 @@ def compute_factors(path: Path | str, dim: int) -> dict[str, np.ndarray]:
             "the smaller of the two"
         )
     users, tracks, counts = (np.array(column) for column in zip(*cells, strict=True))
-    heard = sparse.csr_matrix((counts.astype(np.float32), (users, tracks)), (len(user_of), len(track_of)))
-    heard.data = 1 + ALPHA * heard.data  # a pair that stands there twice has been added up by now
+    heard = sparse.csr_matrix((counts, (users, tracks)), (len(user_of), len(track_of)))
+    # a pair that stands there twice has been added up by now
+    heard.data = (1 + ALPHA * np.log1p(heard.data / EPSILON)).astype(np.float32)
     with threadpool_limits(1):
         model = _least_squares()(
-            factors=dim,
-            regularization=REGULARIZATION,
-            iterations=ITERATIONS,
-            random_state=0,
-            num_threads=1,
+            factors=dim, regularization=REGULARIZATION, iterations=ITERATIONS, random_state=0, num_threads=1
         )
         model.fit(heard, show_progress=False)
     return dict(zip(track_of, np.asarray(model.item_factors, np.float32), strict=True))
