@@ -39,7 +39,7 @@ def test_several_tags_are_learnt_each_for_itself() -> None:
     losses = method.losses(clips)
     expected = functional.binary_cross_entropy(method.artefact().probabilities(clips.view()), clips.targets)
     torch.testing.assert_close(losses["loss"], expected)
-    assert set(losses) == {"loss"}
+    assert set(losses) == {"loss", "loss_over_trivial"}
 
 
 def test_one_tag_is_learnt_against_the_others() -> None:
@@ -53,6 +53,59 @@ def test_one_tag_is_learnt_against_the_others() -> None:
     torch.testing.assert_close(losses["loss"], expected)
     hits = (probabilities.argmax(dim=1) == torch.tensor([0, 1, 1])).float().mean()
     torch.testing.assert_close(losses["accuracy"], hits)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("column", ["traits", "pitch"])
+def test_losses_are_the_loop_and_1_is_the_best_constant_answer(column: str, balanced: bool) -> None:
+    """Over a training split whose tags are not equally frequent."""
+    music, method = Uneven(), Supervised(tiny_encoder(), column, balanced=balanced)
+    tracks, targets = method.examples(music, music.split("train"))
+    method.prepare(music, tracks)
+    count, tags = targets.shape
+    rates = targets.mean(axis=0).astype(float)
+    weights = np.ones(tags)
+    if balanced:
+        weights = (1 - rates) / rates if column == "traits" else 1 / (tags * rates)
+
+    def by_hand(logits: np.ndarray) -> float:
+        total = 0.0
+        for row, truth in zip(logits, targets, strict=True):
+            for k in range(tags):
+                if column == "pitch":
+                    total -= weights[k] * truth[k] * (row[k] - np.log(np.exp(row).sum())) / count
+                else:
+                    chance = 1 / (1 + np.exp(-row[k]))
+                    total -= weights[k] * truth[k] * np.log(chance) / count / tags
+                    total -= (1 - truth[k]) * np.log(1 - chance) / count / tags
+        return total
+
+    method.double().eval()
+    clips = Clips(torch.randn(1, count, 1, 243).double() / 10, torch.arange(count), torch.from_numpy(targets))
+    logits = method.artefact()(clips.view()).detach().numpy()
+    found = method.losses(clips)
+    assert found["loss"].item() == pytest.approx(by_hand(logits), rel=1e-6)
+    # the best constant answer, found by a method that knows no formula
+    constant = torch.zeros(tags, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([constant], max_iter=100, line_search_fn="strong_wolfe")
+
+    def cost() -> torch.Tensor:
+        optimizer.zero_grad()
+        weighted = torch.from_numpy(weights)
+        truth, rows = clips.targets.double(), constant.expand(count, -1)
+        if column == "pitch":
+            loss = -(weighted * truth * rows.log_softmax(dim=1)).sum(dim=1).mean()
+        else:
+            loss = functional.binary_cross_entropy_with_logits(rows, truth, pos_weight=weighted)
+        loss.backward()
+        return loss
+
+    optimizer.step(cost)
+    least = cost().item()
+    assert method.trivial == pytest.approx(least, rel=1e-6)
+    assert found["loss_over_trivial"].item() == pytest.approx(by_hand(logits) / least, rel=1e-6)
+    if balanced and column == "pitch":
+        assert least == pytest.approx(np.log(tags)) and constant.detach().std() < 1e-3
 
 
 def test_augments_in_training_only() -> None:
@@ -141,6 +194,15 @@ def test_tags_that_no_training_track_has_are_named() -> None:
         method.prepare(music, music.split("train"))
 
 
+class Uneven(Tones):
+    """Most of the low and some of the high tones are left out of the training."""
+
+    @property
+    def tracks(self) -> list[Track]:
+        left_out = {1, 4, 7, 10, 0, 3}
+        return [track for number, track in enumerate(super().tracks) if number not in left_out]
+
+
 class OneTag(Tones):
     columns: ClassVar = {"one": False}
 
@@ -159,6 +221,17 @@ def test_only_labelled_tracks_take_part_and_one_tag_is_no_task() -> None:
         method.prepare(music, tracks)
     with pytest.raises(UserError, match="none of 1 tracks has a tag in the column 'one'"):
         method.examples(music, music.tracks[:1])
+
+
+class OneOfMany(OneTag):
+    columns: ClassVar = {"one": True}
+
+
+def test_a_tag_that_all_have_is_no_task() -> None:
+    music, method = OneOfMany(), Supervised(tiny_encoder())
+    tracks, _ = method.examples(music, music.tracks)
+    with pytest.raises(UserError, match="all 13 tracks that are trained on have the same tags in the column 'one'"):
+        method.prepare(music, tracks)
 
 
 def test_a_column_that_is_not_there_names_those_that_are() -> None:

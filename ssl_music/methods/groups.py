@@ -62,7 +62,7 @@ class SoundGroups:
             wave = torch.from_numpy(np.resize(heard, max(count, statistics.minimum_samples))).view(1, 1, -1)
             with torch.no_grad():
                 found.setdefault(name, []).append(statistics(wave / 32768)[0].numpy())
-        return {name: np.mean(vectors, axis=0, dtype=np.float64) for name, vectors in found.items()}
+        return {name: np.stack(vectors).mean(axis=0, dtype=np.float64) for name, vectors in found.items()}
 
     def _groups_of(self, sounds: Mapping[Name, np.ndarray]) -> dict[Name, int]:
         if not sounds:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ssl_music.augment import Augmentation
@@ -12,7 +13,15 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
-from ssl_music.methods.tagging import batch_targets, labelled_examples, new_tagger, tag_losses
+from ssl_music.methods.tagging import (
+    balance,
+    batch_targets,
+    labelled_examples,
+    new_tagger,
+    tag_losses,
+    tag_targets,
+    trivial_tag_loss,
+)
 from ssl_music.tagger import Tagger
 
 
@@ -23,6 +32,10 @@ class Supervised(Method):
     it has one tag with cross-entropy over the tags: the catalog says which. `column` may be left out where the
     catalog has only one. `tags` names those to learn, by default all of the column. Tracks without any of them take
     no part. A tag without a track that is trained on is an error; one that another split lacks is named in a warning.
+
+    `balanced` makes rare tags count as much as frequent ones (see `tagging.balance`); what comes out is then no
+    longer a probability among tracks like those of the training split. `loss_over_trivial` is against the best that
+    can be had by one answer for all tracks: a network at 1 knows how frequent the tags are, and nothing else.
 
     A frozen encoder stays in evaluation mode: neither its weights nor the statistics of its batch norms move.
 
@@ -38,6 +51,7 @@ class Supervised(Method):
     """
 
     keeps: Literal["last", "best"] = "best"
+    weights: Tensor | None
 
     def __init__(
         self,
@@ -47,6 +61,7 @@ class Supervised(Method):
         *,
         tags: Sequence[str] | None = None,
         frozen: bool = False,
+        balanced: bool = False,
         hidden_dim: int = 0,
         dropout: float = 0.0,
         learning_rate: float = 1e-4,
@@ -56,9 +71,12 @@ class Supervised(Method):
         self.column = column
         self.tags = tags
         self.frozen = frozen
+        self.balanced = balanced
         self.hidden_dim = hidden_dim
         self.dropout = dropout
         self.tagger: Tagger | None = None  # `prepare` makes it: only a catalog knows the tags
+        self.trivial = 0.0
+        self.register_buffer("weights", None, persistent=False)
         if frozen:
             encoder.requires_grad_(False)
         self.train()
@@ -76,6 +94,15 @@ class Supervised(Method):
             hidden_dim=self.hidden_dim,
             dropout=self.dropout,
         )
+        targets, multi_label = tag_targets(catalog, tracks, self.column, self.tags), self.tagger.multi_label
+        weights = balance(targets, multi_label=multi_label) if self.balanced else None
+        self.trivial = trivial_tag_loss(targets, multi_label=multi_label, weights=weights)
+        if not self.trivial:
+            raise UserError(
+                f"all {len(tracks)} tracks that are trained on have the same tags in the column "
+                f"{self.tagger.column!r}; there is nothing to tell apart"
+            )
+        self.weights = None if weights is None else torch.from_numpy(weights).float()
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
         tagger = self.artefact()
@@ -83,7 +110,9 @@ class Supervised(Method):
         embedding = self.encoded(self.augmented(wave) if self.training else wave.to(self.dtype))  # (B, D)
         self.watched = {"embedding": embedding.detach()}
         logits = tagger.head(embedding)  # (B, K)
-        return tag_losses(logits, batch_targets(clips, logits, method="Supervised"), multi_label=tagger.multi_label)
+        targets = batch_targets(clips, logits, method="Supervised")
+        found = tag_losses(logits, targets, multi_label=tagger.multi_label, weights=self.weights)
+        return {**found, "loss_over_trivial": found["loss"].detach() / self.trivial}
 
     def artefact(self) -> Tagger:
         if self.tagger is None:

@@ -4,13 +4,16 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import entr
 from torch import Tensor
+from torch.nn import functional
 
 from ssl_music.catalogs import Catalog, Track, missing_positives
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.losses import soft_binary_cross_entropy, soft_cross_entropy
+from ssl_music.losses.base import at_least_float32
 from ssl_music.methods.base import Method
 from ssl_music.tagger import Tagger
 
@@ -89,15 +92,59 @@ def batch_targets(clips: Clips, logits: Tensor, *, method: str) -> Tensor:
     return clips.targets.to(logits.dtype)
 
 
-def tag_losses(logits: Tensor, targets: Tensor, *, multi_label: bool) -> dict[str, Tensor]:
+def tag_losses(
+    logits: Tensor, targets: Tensor, *, multi_label: bool, weights: Tensor | None = None
+) -> dict[str, Tensor]:
     """Cross-entropy against labels or, the same formula, against a teacher's probabilities (B, K).
 
     Several tags are learnt each for itself; of one-of-K tags there is also how often the surest one is right.
+    `weights` (K,) are those of `balance`.
     """
     if multi_label:
-        return {"loss": soft_binary_cross_entropy(logits, targets)}
+        if weights is None:
+            return {"loss": soft_binary_cross_entropy(logits, targets)}
+        logits, targets = at_least_float32(logits, targets)
+        return {"loss": functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)}
     hits = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
-    return {"loss": soft_cross_entropy(logits, targets), "accuracy": hits}
+    if weights is None:
+        return {"loss": soft_cross_entropy(logits, targets), "accuracy": hits}
+    # soft_cross_entropy is linear in its targets; not over the sum of the weights, so that ranks may be averaged
+    return {"loss": soft_cross_entropy(logits, targets * weights), "accuracy": hits}
+
+
+def balance(targets: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """Weights under which rare tags count as much as frequent ones, from how often they are held.
+
+    Of several tags, what a held one weighs against one that is not: (1 − p) / p, as if half of the tracks had it. Of
+    one-of-K tags, what a track of each weighs: 1 / (K p), as if all were equally frequent; 1 on average.
+
+    Shape: (N, K) → (K,).
+
+    >>> balance(np.array([[1, 0], [1, 1], [1, 0], [0, 1.0]]), multi_label=True)
+    array([0.33..., 1.        ])
+    >>> balance(np.array([[1, 0], [1, 0], [1, 0], [0, 1.0]]), multi_label=False)
+    array([0.66..., 2.        ])
+    """
+    rates = targets.mean(axis=0, dtype=np.float64)
+    return (1 - rates) / rates if multi_label else 1 / (len(rates) * rates)
+
+
+def trivial_tag_loss(targets: np.ndarray, *, multi_label: bool, weights: np.ndarray | None = None) -> float:
+    """The least that can be had from `tag_losses` by the same answer for every track.
+
+    Unweighted it is the entropy of the tags, each answered with how often it is held.
+
+    Shape: targets (N, K), weights (K,) → ().
+
+    >>> round(trivial_tag_loss(np.eye(4), multi_label=False), 4)  # ln 4
+    1.3863
+    """
+    held = targets.mean(axis=0, dtype=np.float64) * (1.0 if weights is None else weights)  # (K,)
+    if not multi_label:
+        return float(entr(held / held.sum()).sum() * held.sum())
+    absent = 1 - targets.mean(axis=0, dtype=np.float64)
+    either = np.maximum(held + absent, np.finfo(np.float64).tiny)
+    return float(((entr(held / either) + entr(absent / either)) * either).mean())
 
 
 def unlabelled_tracks(
