@@ -84,7 +84,7 @@ def test_imports_follow_the_table(file: Path) -> None:
         assert family not in FREE and family != "__init__", f"a helper imports {'.'.join(name)}"
         if name[1] != family:
             assert rank(name[1]) < rank(family), f"{family} must not import {'.'.join(name)}"
-        elif family in ("encoders", "augment", "catalogs", "methods") and parts[1:] not in GATHERING:
+        elif family in ("losses", "encoders", "augment", "catalogs", "methods") and parts[1:] not in GATHERING:
             of_own_parts = len(parts) > 2 or (len(name) > 2 and (PACKAGE / family / name[2]).is_dir())
             assert of_own_parts or (len(name) > 2 and name[2] in SHARED | METHOD_PARTS), f"sibling: {'.'.join(name)}"
 
