@@ -25,7 +25,7 @@ class PASE(Method):
     Four workers regress the `Targets` of a segment: waveform (L1), log-power spectrum, MFCC and prosody (squared
     error). Local mutual information: a segment goes with the next one of its clip and not with one of another track.
     Global: the mean over the segments of one crop goes with that of another crop of the track. The loss is the mean
-    of the workers', "the average of each worker cost"; Adam 5e-4 and one hidden layer of 256 are the paper's.
+    of the workers'. Adam 5e-4 and one hidden layer of 256 are those of the published code and its settings.
 
     What differs: an encoder of ours gives one vector per segment (its own clip length, or `segment_seconds`), not
     one per 10 ms, so targets are summaries over the segment, and the waveform is an excerpt of 64 ms in place of
