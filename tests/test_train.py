@@ -29,7 +29,7 @@ def weights_of(path: Path) -> str:
 
 def test_the_run_folder(tmp_path: Path) -> None:
     weights = tiny_training(tmp_path / "deep" / "run", recipe={"batch_size": 4})
-    names = {"run.json", "metrics.csv", "last.ckpt", "best.safetensors", "encoder.safetensors"}
+    names = {"run.json", "metrics.csv", "machine.csv", "last.ckpt", "best.safetensors", "encoder.safetensors"}
     assert {path.name for path in weights.parent.iterdir()} == names
     run = json.loads((weights.parent / "run.json").read_text())
     assert run["recipe"] == {"batch_size": 4} and run["seed"] == 3
@@ -37,6 +37,12 @@ def test_the_run_folder(tmp_path: Path) -> None:
     assert run["settings"]["method"]["class"] == "SimCLR" and run["settings"]["method"]["encoder"]["depth"] == 4
     assert (run["steps"], run["epochs"], run["tracks"], run["kept"]) == (8, 2, 18, "last")
     assert run["versions"]["torch"] == torch.__version__ and run["seconds"] > 0 and run["clips_per_second"] > 0
+    (session,) = run["sessions"]
+    assert run["started"] <= session["started"] <= run["finished"] and session["step"] == 0
+    assert session["world_size"] == 1 and session["precision"] == "32-true" and session["devices"][0][:3] == "cpu"
+    assert 0 <= run["data_wait_share"] <= 1 and run["peak_memory_gb"].keys() == {"resident"}
+    assert run["parameters"]["encoder"] == sum(weight.numel() for weight in tiny_encoder().parameters())
+    assert run["parameters"]["learnt"] > run["parameters"]["encoder"] and run["warnings"] == []
     assert isinstance(checkpoint.load(weights), Encoder)
     about = checkpoint.provenance(weights)
     assert about["recipe"] == {"batch_size": 4} and about["catalog"] == run["catalog"]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ssl_music.catalogs import Catalog
     from ssl_music.methods import Method
     from ssl_music.methods.optimize import Optimization
+    from ssl_music.methods.train import OnlineProbe
 
 
 def pretrain(
@@ -28,6 +29,7 @@ def pretrain(
     chunk_size: int | None = None,
     optimizer: Optimization | None = None,
     ema_decay: float | None = None,
+    online: OnlineProbe | None = None,
     *,
     trainer: dict[str, Any],
     config: dict[str, Any],
@@ -50,6 +52,7 @@ def pretrain(
         chunk_size: rows that go through the encoder at a time, for batches larger than the memory; all by default.
         optimizer: which one, its schedule and its groups; Adam with a constant rate by default.
         ema_decay: validate and keep a moving average of the weights, such as 0.999; none by default.
+        online: a probe of a label column now and then while the encoder learns; none by default.
     """
     from ssl_music import checkpoint
     from ssl_music.methods.train import train
@@ -72,6 +75,7 @@ def pretrain(
         chunk_size=chunk_size,
         optimizer=optimizer,
         ema_decay=ema_decay,
+        online=online,
         trainer_options=trainer,
         recipe=config,
     )

@@ -33,13 +33,16 @@ from ssl_music.methods.train.average import Average
 from ssl_music.methods.train.batches import Batches
 from ssl_music.methods.train.finish import Finish, weights_path
 from ssl_music.methods.train.fitting import fitting
-from ssl_music.methods.train.folder import RunFolder, versions
+from ssl_music.methods.train.folder import RunFolder
 from ssl_music.methods.train.keep import Best, Last
+from ssl_music.methods.train.machine import versions
+from ssl_music.methods.train.online import Online, OnlineProbe
 from ssl_music.methods.train.pace import Pace
 from ssl_music.methods.train.show import Bar, MetricsFile
+from ssl_music.methods.train.throughput import Throughput
 from ssl_music.methods.train.trainer import build_trainer, check_options, fit
 
-__all__ = ["train"]
+__all__ = ["OnlineProbe", "train"]
 
 
 def train(
@@ -59,6 +62,7 @@ def train(
     chunk_size: int | None = None,
     optimizer: Optimization | None = None,
     ema_decay: float | None = None,
+    online: OnlineProbe | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> Path:
     """Trains `method` on `catalog` and returns the weights it leaves in `out`.
@@ -71,7 +75,7 @@ def train(
     that of one device; with `chunk_size` so many rows go through the encoder at a time (gradient caching: the memory
     of a chunk, a second forward pass). "auto" takes the largest power of two that fits the memory; run.json keeps it,
     and a run that resumes goes on with it. With `ema_decay` an exponential moving average of the weights is what is
-    validated and what is left.
+    validated and what is left. `online` asks a probe beside the training, which does not notice it.
 
     >>> import tempfile
     >>> import numpy as np
@@ -110,6 +114,7 @@ def train(
         "chunk_size": chunk_size,
         "optimizer": optimizer,
         "ema_decay": ema_decay,
+        "online": online,
         "trainer": trainer_options,
     }
     about = {"fingerprint": catalog.fingerprint(), "split_name": catalog.split_name, "split": split}
@@ -133,6 +138,7 @@ def train(
         chunk_size=chunk_size,
         optimizer=optimizer,
         ema_decay=ema_decay,
+        online=online,
         recipe=recipe,
     )
     stages = _Stages(Path(out), "cpu" if trainer_options.get("accelerator") == "cpu" else "auto", again)
@@ -163,19 +169,27 @@ def train(
     loader = batches.loader(training=True, rank=0, world_size=1)  # or its error, before anything is written
     results = {"tracks": len(loader.rows), "dropped": loader.dropped}
     clips_per_batch = batches.batch_size * method.views
+    throughput, asking = Throughput(clips_per_batch=clips_per_batch), None
+    if online is not None:
+        size = batches.batch_size
+        asking = Online(online, catalog, batches.waves, batch_size=size, average=average, throughput=throughput)
     callbacks = _callbacks(
         folder,
         write,
         clips_per_batch=clips_per_batch,
         average=average,
+        throughput=throughput,
+        online=asking,
         every_steps=checkpoint_every_steps,
         patience=early_stop_epochs,
         results=results,
     )
     options = dict(trainer_options) if valid_split is not None else {**trainer_options, "limit_val_batches": 0}
     if options.get("enable_progress_bar") in (None, True):
-        callbacks.append(Bar(clips_per_batch=clips_per_batch, max_steps=trainer_options.get("max_steps")))
-    trainer = build_trainer(options, out=folder.out, callbacks=callbacks, loggers=[MetricsFile(folder.metrics)])
+        max_steps = trainer_options.get("max_steps")
+        callbacks.append(Bar(clips_per_batch=clips_per_batch, max_steps=max_steps, online=asking))
+    loggers = [MetricsFile(folder.metrics), MetricsFile(folder.machine, of_machine=True)]
+    trainer = build_trainer(options, out=folder.out, callbacks=callbacks, loggers=loggers)
     if loader.dropped:
         _say(f"{loader.dropped} of {len(batches.train_rows)} tracks are shorter than a clip: left out (short: drop)")
     if trainer.is_global_zero:
@@ -205,6 +219,8 @@ def _callbacks(
     *,
     clips_per_batch: int,
     average: Average | None,
+    throughput: Throughput,
+    online: Online | None,
     every_steps: int | None,
     patience: int | None,
     results: Mapping[str, Any],
@@ -212,10 +228,18 @@ def _callbacks(
     """What watches, keeps and finishes; `Best` has nothing to do where nothing is validated."""
     watch, best, last = CollapseWatch(), Best(folder.best, write, patience=patience), Last(folder.last, every_steps)
     finish = Finish(
-        folder, write, best=best, last=last, watch=watch, clips_per_batch=clips_per_batch, results=results
+        folder,
+        write,
+        best=best,
+        last=last,
+        watch=watch,
+        throughput=throughput,
+        clips_per_batch=clips_per_batch,
+        results=results,
     )
     # whatever looks at a validation stands before the average, which leaves the method's place at its end
-    return [Pace(), watch, best, last, *([] if average is None else [average]), finish]
+    found = [Pace(), watch, best, last, online, average, throughput, finish]
+    return [callback for callback in found if callback is not None]
 
 
 def _fitting(method: Method, batches: Batches, trainer_options: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """Exponential moving average of the weights: what is validated, and what a training leaves."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -65,6 +66,15 @@ class Average(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._swap(pl_module)
+
+    @contextmanager
+    def in_place(self, module: nn.Module) -> Iterator[None]:
+        """The average in the method's place, and then what was there before."""
+        self._swap(module)
+        try:
+            yield
+        finally:
+            self._swap(module)
 
     def state_dict(self) -> dict[str, Any]:
         return {"tensors": self.tensors, "step": self._step}

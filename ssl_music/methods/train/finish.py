@@ -6,19 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import nn
 
 from ssl_music._files import replacing
 from ssl_music.methods.base import Method
 from ssl_music.methods.collapse import CollapseWatch
 from ssl_music.methods.train.folder import RunFolder
 from ssl_music.methods.train.keep import Best, Last
+from ssl_music.methods.train.machine import machine
+from ssl_music.methods.train.throughput import Throughput
 from ssl_music.tagger import Tagger
 
 
 class Finish(Callback):
     """Writes the weights and the results in the process that trained, which need not be the one that started it.
 
-    The weights are those of the last step, or for a method that `keeps` the best, best.safetensors if there is one.
+    Before that, it notes where and from which step on a process trains. The weights are those of the last step, or
+    for a method that `keeps` the best, best.safetensors if there is one.
     """
 
     def __init__(
@@ -29,6 +33,7 @@ class Finish(Callback):
         best: Best,
         last: Last,
         watch: CollapseWatch,
+        throughput: Throughput,
         clips_per_batch: int,
         results: Mapping[str, Any],
     ) -> None:
@@ -37,8 +42,13 @@ class Finish(Callback):
         self.best = best
         self.last = last
         self.watch = watch
+        self.throughput = throughput
         self.clips_per_batch = clips_per_batch
         self.results = dict(results)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.folder.began(step=trainer.global_step, machine=machine(trainer))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -65,6 +75,9 @@ class Finish(Callback):
             epochs=trainer.current_epoch,
             seconds=round(seconds, 1),
             clips_per_second=round(batches * self.clips_per_batch / seconds, 2),
+            data_wait_share=round(self.throughput.data_wait_share, 4),
+            peak_memory_gb={kind: round(peak, 3) for kind, peak in self.throughput.peaks.items()},
+            parameters={"learnt": _numbers(pl_module, learnt=True), "encoder": _numbers(pl_module.encoder)},
             **self.results,
         )
 
@@ -72,3 +85,7 @@ class Finish(Callback):
 def weights_path(folder: RunFolder, method: Method) -> Path:
     """Where the weights of a method go: the name says what they are."""
     return folder.out / ("tagger.safetensors" if isinstance(method.artefact(), Tagger) else "encoder.safetensors")
+
+
+def _numbers(module: nn.Module, *, learnt: bool = False) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad or not learnt)

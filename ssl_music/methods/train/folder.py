@@ -1,7 +1,9 @@
 """The folder of one run: run.json says what made it and how far it got; a second run resumes, or is refused.
 
-run.json              recipe, seed, versions, catalog fingerprint, split, times, and what a setting "auto" has found
-metrics.csv           what was logged
+run.json              recipe, seed, versions, catalog fingerprint, split; what a setting "auto" has found; when and
+                      on what it ran, and what came out
+metrics.csv           what was logged of the learning
+machine.csv           what was logged of the machine: throughput, waiting for data, memory
 last.ckpt             for resuming only
 best.safetensors      the weights with the lowest validation loss, where a validation split is watched
 encoder.safetensors   what the run was for (tagger.safetensors where it has a head)
@@ -10,11 +12,9 @@ encoder.safetensors   what the run was for (tagger.safetensors where it has a he
 import dataclasses
 import inspect
 import json
-import platform
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ from torch import nn
 
 from ssl_music._files import replacing
 from ssl_music.errors import UserError
+from ssl_music.methods.train.machine import versions
 
-PACKAGES = ("ssl-music", "torch", "pytorch-lightning", "numpy")
 #: what a run may differ in and still go on: options of the trainer that change what is shown and not what is learnt,
-#: and the place of a catalog, whose content has a fingerprint among the facts
+#: a probe beside the training, and the place of a catalog, whose content has a fingerprint among the facts
 MAY_DIFFER = re.compile(
     r"(recipe|settings)\.trainer\.(logger|enable_progress_bar|enable_model_summary|profiler)\b"
+    r"|(recipe|settings)\.online\b"
     r"|recipe\.catalog\.init_args\b"
 )
 
@@ -57,6 +58,7 @@ class RunFolder:
         self.last = self.out / "last.ckpt"
         self.best = self.out / "best.safetensors"
         self.metrics = self.out / "metrics.csv"
+        self.machine = self.out / "machine.csv"
         if self.run:
             self._check()
 
@@ -79,11 +81,17 @@ class RunFolder:
     def start(self, **found: Any) -> None:
         """Writes run.json; a run that cannot resume begins anew, and leaves of an older one are removed."""
         if self.resumable is None:
-            for path in (self.last, self.best, self.metrics):
+            for path in (self.last, self.best, self.metrics, self.machine):
                 path.unlink(missing_ok=True)
             self.run = {**self.facts, "versions": versions(), "started": _now(), "finished": None}
             if found:
                 self.run["found"] = plain(found)
+        self._write()
+
+    def began(self, *, step: int, machine: Mapping[str, Any]) -> None:
+        """Adds a process that trains from `step` on: the first one, or one that resumes."""
+        session = {"started": _now(), "step": step, **plain(machine)}
+        self.run["sessions"] = [*self.run.get("sessions", []), session]
         self._write()
 
     def finish(self, **results: Any) -> None:
@@ -117,11 +125,6 @@ class RunFolder:
     def _write(self) -> None:
         with replacing(self.out / "run.json") as temporary:
             temporary.write_text(json.dumps(self.run, indent=1) + "\n")
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide about numbers."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def differences(theirs: Any, ours: Any, name: str = "") -> list[str]:

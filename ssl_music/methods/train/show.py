@@ -1,4 +1,4 @@
-"""What a training shows: a progress bar over the whole run, and metrics.csv, which survives being killed."""
+"""What a training shows: a progress bar over the whole run, and tables of what was logged, which survive a kill."""
 
 import csv
 import math
@@ -15,16 +15,23 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from tqdm import tqdm
 
 from ssl_music._files import replacing
+from ssl_music.methods.train.online import Online
+from ssl_music.methods.train.throughput import PREFIX
+
+#: the share of the time waited for data from which the bar says so
+WORTH_TELLING = 0.1
 
 
 class Bar(ProgressBar):
     """Steps of the whole run with the time left, epoch, losses and clips a second; only on a terminal.
 
+    Beside them the last answer of a probe, and how much of its time the training waits for data, where that is much.
     `clips_per_batch` is what one batch of one device sends through the encoder.
     """
 
-    def __init__(self, *, clips_per_batch: int, max_steps: int | None = None) -> None:
+    def __init__(self, *, clips_per_batch: int, max_steps: int | None = None, online: Online | None = None) -> None:
         super().__init__()
+        self.online = online
         self.max_steps = max_steps if max_steps not in (None, -1) else math.inf
         self.clips_per_batch = clips_per_batch
         self._wanted = True
@@ -61,9 +68,14 @@ class Bar(ProgressBar):
         shown = {"epoch": trainer.current_epoch + 1, "clips/s": f"{rate:.3g}"}
         # reading a loss waits for the GPU, so only as often as the bar moves on the screen
         if time.time() - self._bar.last_print_t >= self._bar.mininterval:
+            found = trainer.callback_metrics
             for name in ("train/loss", "valid/loss"):
-                if name in trainer.callback_metrics:
-                    shown[name.replace("train/", "")] = f"{float(trainer.callback_metrics[name]):.4f}"
+                if name in found:
+                    shown[name.replace("train/", "")] = f"{float(found[name]):.4f}"
+            for name, value in (self.online.latest if self.online else {}).items():
+                shown[name.replace("valid/", "")] = f"{value:.3f}"
+            if (waited := float(found.get(PREFIX + "data_wait_share", 0.0))) > WORTH_TELLING:
+                shown["waits for data"] = f"{waited:.0%}"
             self._bar.set_postfix(shown, refresh=False)
         self._bar.update(trainer.global_step - self._bar.n)
 
@@ -79,7 +91,10 @@ class Bar(ProgressBar):
 
 
 class MetricsFile(Logger):
-    """metrics.csv: one row for each logging, columns `step`, `epoch` and whatever was logged, on disk at once.
+    """One row for each logging, columns `step`, `epoch` and whatever was logged, on disk at once.
+
+    What begins with "machine/" depends on where a run runs, and stands in a table of its own: metrics.csv is then the
+    same for a run that was interrupted and one that was not.
 
     `step` counts the optimizer steps before the row's own. A training that resumed logs some steps again: the first
     row of a process drops what an earlier one has logged from that step on.
@@ -94,9 +109,10 @@ class MetricsFile(Logger):
     9,0,,4.25
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, of_machine: bool = False) -> None:
         super().__init__()
         self.path = path
+        self.of_machine = of_machine
         self._columns: list[str] = []
 
     @property
@@ -114,7 +130,14 @@ class MetricsFile(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         step = step or 0
-        row = {"step": step, **{name: round(value, 6) for name, value in metrics.items()}}
+        mine = {
+            name: float(f"{value:.7g}")  # what float32 has: a learning rate of 1e-7 is one
+            for name, value in metrics.items()
+            if name.startswith(PREFIX) == self.of_machine
+        }
+        if not mine.keys() - {"epoch"}:
+            return
+        row = {"step": step, "epoch": metrics.get("epoch", ""), **mine}
         if not self._columns:
             earlier = [old for old in self._rows() if int(old["step"]) < step]
             self._columns = list(earlier[0]) if earlier else ["step", "epoch"]

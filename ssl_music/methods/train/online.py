@@ -1,0 +1,250 @@
+"""A probe while the encoder learns: what its embeddings tell of some labels, which the loss does not say."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import nn
+
+from ssl_music import metrics
+from ssl_music.catalogs import Catalog, Track
+from ssl_music.clips import Waves, draws
+from ssl_music.encoders import Encoder
+from ssl_music.errors import UserError, unknown_name
+from ssl_music.methods.base import Method
+from ssl_music.methods.train.average import Average
+from ssl_music.methods.train.throughput import Throughput
+from ssl_music.probe.classifiers import linear_path
+
+KINDS = ("knn", "linear")
+#: of the weights exp(similarity / τ) of neighbours: Wu et al. 2018, arXiv 1805.01978, section 3.4
+TEMPERATURE = 0.07
+#: of the linear probe, in the units of `linear_path`; not chosen on the tracks that it is scored on
+L2_STRENGTH = 0.01
+
+
+@dataclass(frozen=True)
+class OnlineProbe:
+    """What is asked of the embeddings now and then: the tags of one label column. The training does not notice it.
+
+    It is there to see a training go wrong. What can be read from an encoder, `ssl-music probe` says.
+
+    Args:
+        column: the label column; may be left out where the catalog has only one.
+        kind: knn, a vote of the nearest tracks, or linear, logistic regression fitted anew each time.
+        every_epochs: how often; before the first step and after the last one in any case.
+        every_steps: how often, in place of every_epochs, where epochs are long.
+        neighbours: tracks that vote (knn).
+        clips: of each track, evenly spaced; their embeddings are averaged.
+        tracks: at most so many of either split, always the same.
+        split: the tracks whose tags are known.
+        valid_split: the tracks that are asked about.
+    """
+
+    column: str | None = None
+    kind: Literal["knn", "linear"] = "knn"
+    every_epochs: int = 5
+    every_steps: int | None = None
+    neighbours: int = 20
+    clips: int = 1
+    tracks: int = 1000
+    split: str = "train"
+    valid_split: str = "valid"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown_name("kind of online probe", self.kind, list(KINDS))
+        for name in ("every_epochs", "every_steps", "neighbours", "clips", "tracks"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"online.{name} {value}; wanted 1 or more")
+
+
+class Online(Callback):
+    """Asks the probe's question before the first step of an epoch, and logs the answer at once.
+
+    Asked are the weights that the run would leave: their average where it keeps one, before which this stands in the
+    list of callbacks. A checkpoint lies before each answer, and a run that resumes gives it again. With several
+    processes the first one answers, and the others wait for it at their next gradient.
+    """
+
+    def __init__(
+        self,
+        probe: OnlineProbe,
+        catalog: Catalog,
+        waves: Waves,
+        *,
+        batch_size: int,
+        average: Average | None,
+        throughput: Throughput,
+    ) -> None:
+        self.probe = probe
+        self.waves = waves
+        self.batch_size = batch_size
+        self.average = average
+        self.throughput = throughput
+        self.latest: dict[str, float] = {}  #: the last answer
+        self._asked_at = -1
+        self.column = column = catalog.column(probe.column)
+        self.multi_label = catalog.columns[column]
+        row = {track.id: number for number, track in enumerate(catalog.tracks)}
+        known, asked = (_labelled(catalog, split, column, probe.tracks) for split in (probe.split, probe.valid_split))
+        if {track.id for track in known} & {track.id for track in asked}:
+            raise UserError(
+                f"online: the splits {probe.split!r} and {probe.valid_split!r} share tracks; a probe wants two that "
+                "share none"
+            )
+        self.known, self.asked = (np.array([row[track.id] for track in tracks]) for tracks in (known, asked))
+        self.targets, self.truth = (catalog.targets(tracks, column) for tracks in (known, asked))  # (N, K)
+        self._leave_out_what_cannot_be_scored()
+        if probe.kind == "knn" and probe.neighbours > len(self.known):
+            raise UserError(
+                f"online.neighbours {probe.neighbours}: the split {probe.split!r} has only {len(self.known)} tracks "
+                f"with a tag in the column {column!r}; give at most so many"
+            )
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if self.probe.every_steps is not None:
+            due = trainer.global_step % self.probe.every_steps == 0
+        else:
+            due = batch_idx == 0 and trainer.current_epoch % self.probe.every_epochs == 0
+        if due:
+            self._ask(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._ask(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._ask(trainer, pl_module)  # killed behind the last step: a run that resumes there has no train end
+
+    def answer(self, encoder: Encoder) -> dict[str, float]:
+        """The scores of the encoder as it is now, by name."""
+        embeddings = embedded(
+            encoder, self.waves, np.concatenate([self.known, self.asked]), self.probe.clips, self.batch_size
+        )
+        known, asked = embeddings[: len(self.known)], embeddings[len(self.known) :]
+        if self.probe.kind == "knn":
+            scores = neighbour_scores(known, self.targets, asked, self.probe.neighbours)
+        else:
+            (score,) = linear_path(known, self.targets, multi_label=self.multi_label, l2_strengths=[L2_STRENGTH])
+            scores = score(asked)
+        name = f"valid/{self.probe.kind}_"
+        if self.multi_label:
+            return {name + "roc_auc": metrics.macro(metrics.roc_auc(self.truth, scores)).value}
+        truth, predicted = self.truth.argmax(axis=1), scores.argmax(axis=1)
+        return {
+            name + "accuracy": float(metrics.accuracy(truth, predicted)),
+            name + "balanced_accuracy": float(metrics.balanced_accuracy(truth, predicted)),
+        }
+
+    def _ask(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        step = trainer.global_step
+        if step == self._asked_at:
+            return
+        self._asked_at = step
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, Method)
+        with self.throughput.pause(), self.average.in_place(pl_module) if self.average else nullcontext():
+            self.latest = self.answer(pl_module.encoder)
+        for logger in trainer.loggers:
+            logger.log_metrics({"epoch": trainer.current_epoch, **self.latest}, step)
+
+    def _leave_out_what_cannot_be_scored(self) -> None:
+        """Tags that no known track has, asked tracks without another; for areas also tags that all or none have."""
+        scored = self.targets.any(axis=0)
+        if self.multi_label:
+            scored &= self.truth.any(axis=0) & ~self.truth.all(axis=0)
+        else:
+            answerable = self.truth[:, scored].any(axis=1)
+            self.asked, self.truth = self.asked[answerable], self.truth[answerable]
+        if scored.sum() < (1 if self.multi_label else 2) or not len(self.asked):
+            raise UserError(
+                f"online: no tag of the column {self.column!r} can be scored: {len(self.known)} tracks of "
+                f"{self.probe.split!r} and {len(self.asked)} of {self.probe.valid_split!r} are not enough, or tell "
+                "nothing apart; name another column, or other splits"
+            )
+        self.targets, self.truth = self.targets[:, scored], self.truth[:, scored]
+
+
+def embedded(encoder: Encoder, waves: Waves, rows: np.ndarray, clips: int, batch_size: int) -> np.ndarray:
+    """The mean embedding of evenly spaced clips of each row; encoder and random state stay as they are: (N, D)."""
+    weight = next(encoder.parameters(), torch.empty(0))
+    device, dtype = weight.device, weight.dtype
+    means = []
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), evaluating(encoder):
+        for some in np.array_split(rows, -(-len(rows) * clips // batch_size)):
+            wave = torch.from_numpy(evenly_spaced(waves, some, clips, encoder.input_samples))  # (n · clips, T)
+            wave = wave.to(device).to(torch.float32).mul_(1 / 32768).unsqueeze(1).to(dtype)  # (n · clips, 1, T)
+            means.append(encoder(wave).double().view(len(some), clips, -1).mean(dim=1).cpu().numpy())
+    return np.concatenate(means)
+
+
+def evenly_spaced(waves: Waves, rows: np.ndarray, clips: int, count: int) -> np.ndarray:
+    """The middles of `clips` equal parts of each row, a short one repeated: (n · clips, count) int16."""
+    rows = rows.repeat(clips)
+    samples = waves.samples[rows]
+    places = np.tile((np.arange(clips) + 0.5) / clips, len(rows) // clips)
+    starts = np.maximum(0, (places * (samples - count)).astype(np.int64))
+    whole = samples >= count
+    found = np.empty((len(rows), count), np.int16)
+    if whole.any():
+        found[whole] = waves.gather(rows[whole], starts[whole], count)
+    for at in np.flatnonzero(~whole):
+        found[at] = np.resize(waves.gather(rows[at : at + 1], starts[at : at + 1], int(samples[at]))[0], count)
+    return found
+
+
+def neighbour_scores(known: np.ndarray, targets: np.ndarray, asked: np.ndarray, neighbours: int) -> np.ndarray:
+    """What share of the nearest known rows has each tag, by cosine around the mean of the known.
+
+    A neighbour weighs exp(similarity / 0.07), as in Wu et al. 2018 (arXiv 1805.01978, section 3.4).
+
+    Shape: known (M, D), targets (M, K), asked (N, D) → (N, K).
+
+    >>> known, targets = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]), np.eye(3)
+    >>> neighbour_scores(known, targets, np.array([[2.0, 0.1]]), neighbours=2).round(3)
+    array([[1., 0., 0.]])
+    """
+    middle = known.mean(axis=0)
+    similarity = _unit(asked - middle) @ _unit(known - middle).T  # (N, M)
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]  # (N, k)
+    near = np.take_along_axis(similarity, nearest, axis=1)
+    weights = np.exp((near - near[:, :1]) / TEMPERATURE)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.einsum("nk,nkt->nt", weights, targets[nearest])
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """`module` in evaluation mode; each of its parts comes back to the mode that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _labelled(catalog: Catalog, split: str, column: str, most: int) -> Sequence[Track]:
+    """At most `most` tracks of a split that have a tag, always the same ones."""
+    tracks = catalog.labelled(catalog.split(split), column)
+    if not tracks:
+        raise UserError(
+            f"online: no track of the split {split!r} has a tag in the column {column!r}; name another column or "
+            "split, or leave online out"
+        )
+    chosen = np.sort(draws.permutation(len(tracks), 0)[:most])
+    return [tracks[number] for number in chosen.tolist()]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
