@@ -47,6 +47,7 @@ class CPC(Method):
     """
 
     compares_rows = True
+    advice = "a lower learning_rate, an encoder without batch norm, no augmentations, or a larger batch_size"
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class VICReg(Method):
 
     views = 2
     compares_rows = True
+    advice = "a lower learning_rate, a greater weight of variance, weaker augmentations, or a larger batch_size"
 
     def __init__(
         self,
