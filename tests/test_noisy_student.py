@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import semi_toy
 import torch
-from safetensors.numpy import load_file
 from semi_toy import PartlyLabelled, semi_method, semi_training
 from training_toy import Tones, tiny_encoder
 
@@ -71,7 +70,7 @@ def test_the_whole_of_it_runs_from_a_catalog_with_few_labels(uninterrupted: Path
     for folder, teacher in ((out, out / "round-1"), (out / "round-1", out / "teacher")):
         listener = checkpoint.load_tagger(teacher / "tagger.safetensors")
         music = PartlyLabelled()
-        found = load_file(folder / "pseudo_labels.safetensors")["probabilities"]
+        found = np.load(folder / "pseudo_labels.npz")["probabilities"]
         wave = torch.from_numpy(music._waves[6].astype(np.float32) / 32768)
         starts = np.linspace(0, 4000 - 243, 16).astype(int)
         clips = torch.stack([wave[start : start + 243] for start in starts])[:, None]
@@ -145,7 +144,7 @@ def test_examples_have_true_labels_or_the_teachers(tmp_path: Path) -> None:
     tracks, targets = method.examples(music, music.split("train"))
     assert targets is not None and targets.shape == (18, 4) and len(tracks) == 18
     np.testing.assert_array_equal(targets[:6], music.targets(music.tracks[:6], "traits"))
-    beliefs = load_file(tmp_path / "pseudo_labels.safetensors")["probabilities"]
+    beliefs = np.load(tmp_path / "pseudo_labels.npz")["probabilities"]
     np.testing.assert_array_equal(targets[6:], beliefs)
     halves = method.halves(music, tracks)
     assert halves is not None and halves.tolist() == [True] * 6 + [False] * 12
@@ -157,7 +156,7 @@ def test_examples_have_true_labels_or_the_teachers(tmp_path: Path) -> None:
 def test_what_the_teacher_is_not_sure_of_is_left_out(tmp_path: Path) -> None:
     music = PartlyLabelled()
     preceded(tmp_path)
-    beliefs = load_file(tmp_path / "pseudo_labels.safetensors")["probabilities"].max(axis=1)
+    beliefs = np.load(tmp_path / "pseudo_labels.npz")["probabilities"].max(axis=1)
     least = float(np.sort(beliefs)[-4:-2].mean())  # three are as sure
     method, _ = preceded(tmp_path, least_confidence=least, soft=False)
     tracks, targets = method.examples(music, music.split("train"))
@@ -231,7 +230,7 @@ def test_a_given_teacher_is_taken_and_left_as_it_is(tmp_path: Path) -> None:
     before = given.read_bytes()
     out = semi_training(tmp_path / "run", method={"teacher": given}).parent
     assert given.read_bytes() == before and not (out / "teacher").exists()
-    assert (out / "pseudo_labels.safetensors").exists()
+    assert (out / "pseudo_labels.npz").exists()
 
 
 def test_distillation_trains_a_larger_teacher_first(tmp_path: Path) -> None:

@@ -94,6 +94,10 @@ class Method(LightningModule, ABC):
     def losses(self, clips: Clips) -> dict[str, Tensor]:
         """Numbers of one batch of float clips: "loss" is minimised, every entry is logged."""
 
+    def training_tracks(self, catalog: Catalog, split: str) -> list[Track]:
+        """What a training on `split` may hear: `precede` and `examples` are asked about these."""
+        return catalog.split(split)
+
     def examples(self, catalog: Catalog, tracks: Sequence[Track]) -> tuple[list[Track], np.ndarray | None]:
         """Those of `tracks` that the method can use, and their targets (N, K) if it wants any."""
         return list(tracks), None

@@ -19,6 +19,7 @@ from ssl_music.methods.tagging import (
     labelled_examples,
     made_tagger,
     new_tagger,
+    split_and_unlabelled,
     tag_logits,
     tag_losses,
     tag_targets,
@@ -30,7 +31,7 @@ from ssl_music.tagger import Tagger
 class Consistency(Method):
     """Consistency training (UDA: Xie et al. 2020, "Unsupervised data augmentation for consistency training", arXiv
     1904.12848, equation 1) and entropy minimisation (Grandvalet & Bengio 2004), on half labelled, half unlabelled
-    batches.
+    batches. Unlabelled music is that of the split, and what is in no split.
 
     The loss is the cross-entropy of the labelled clips + `weight` · KL(clean ‖ augmented) of the unlabelled ones +
     `entropy_weight` · the entropy of what is said of the clean ones. The clean prediction is the target: no gradient
@@ -83,6 +84,9 @@ class Consistency(Method):
                 f"Consistency: weight {weight}, entropy_weight {entropy_weight}, temperature {temperature}, "
                 f"least_confidence {least_confidence}; wanted 0 or more, twice, above 0, and 0 up to below 1"
             )
+
+    def training_tracks(self, catalog: Catalog, split: str) -> list[Track]:
+        return split_and_unlabelled(catalog, split, self.column, self.tags)
 
     def precede(self, catalog: Catalog, tracks: Sequence[Track], stage: Stage) -> None:
         unlabelled_tracks(catalog, tracks, self.column, self.tags, method="Consistency")  # or the error

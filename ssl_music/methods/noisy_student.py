@@ -23,6 +23,7 @@ from ssl_music.methods.tagging import (
     labelled_examples,
     made_tagger,
     new_tagger,
+    split_and_unlabelled,
     tag_logits,
     tag_losses,
     tag_targets,
@@ -45,10 +46,10 @@ class NoisyStudent(Method):
     next teacher; it gave nothing more on the Million Song Dataset (Won et al.). `rounds=0` is the teacher: the
     labelled tracks alone. Form "expansion" wants a student of at least the teacher's size, "distillation" a smaller.
 
-    Teacher, earlier students and pseudo-labels stand in the run's folder and are not made twice. Unlike in the
-    papers, labels are a track's (the mean over 16 chunks), and classes are not balanced. Adam 1e-4 is Won et al.'s,
-    dropout 0.5 on the last layer Xie et al.'s (section 3.1). Validated is against true labels only, and the weights
-    with the best validation loss are kept.
+    Unlabelled music is that of the split, and what is in no split. Teacher, earlier students and pseudo-labels stand
+    in the run's folder and are not made twice. Unlike in the papers, labels are a track's (the mean over 16 chunks),
+    and classes are not balanced. Adam 1e-4 is Won et al.'s, dropout 0.5 on the last layer Xie et al.'s (section 3.1).
+    Validated is against true labels only, and the weights with the best validation loss are kept.
 
     Shape: clips (B, 1, T) with targets (B, K) → losses ().
 
@@ -110,6 +111,9 @@ class NoisyStudent(Method):
                 f"encoder as teacher_encoder, and rounds 1 (came {rounds})"
             )
 
+    def training_tracks(self, catalog: Catalog, split: str) -> list[Track]:
+        return split_and_unlabelled(catalog, split, self.column, self.tags)
+
     def precede(self, catalog: Catalog, tracks: Sequence[Track], stage: Stage) -> None:
         if not self.rounds:
             return
@@ -126,7 +130,7 @@ class NoisyStudent(Method):
         multi_label, tags = catalog.columns[column], chosen_tags(catalog, column, self.tags)
         check_sizes(self.encoder, teacher.encoder, self.form)
         check_tags(teacher, tags, column=column, multi_label=multi_label)
-        file, chunks = stage.out / "pseudo_labels.safetensors", self.chunks_per_track
+        file, chunks = stage.out / "pseudo_labels.npz", self.chunks_per_track
         beliefs = pseudo_labels(teacher, catalog, unlabelled, file, chunks_per_track=chunks, device=stage.device)
         targets, sure = as_targets(
             beliefs, multi_label=multi_label, soft=self.soft, least_confidence=self.least_confidence

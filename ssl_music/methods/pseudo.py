@@ -6,12 +6,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from ssl_music._files import replacing
@@ -70,9 +69,8 @@ def pseudo_labels(
         with torch.inference_mode():
             clips = torch.from_numpy(wave).to(place).float().mul_(1 / 32768).unsqueeze(1)  # (n, 1, T)
             probabilities[number] = listener.probabilities(clips).mean(dim=0).cpu().numpy()
-    with replacing(file) as temporary:
-        header = {name: json.dumps(value) for name, value in facts.items()}
-        save_file({"probabilities": probabilities}, temporary, metadata=header)
+    with replacing(file) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, probabilities=probabilities, facts=np.array(json.dumps(facts)))
     return probabilities
 
 
@@ -167,10 +165,9 @@ def _chunks(source: Waves, row: int, input_samples: int, count: int) -> np.ndarr
 def _read(file: Path, facts: dict[str, Any]) -> np.ndarray:
     again = "delete the file to label anew, or give another out"
     try:
-        with safe_open(file, "np") as opened:
-            stored = {name: json.loads(value) for name, value in (opened.metadata() or {}).items()}
-            probabilities = opened.get_tensor("probabilities")
-    except (SafetensorError, ValueError) as error:
+        with np.load(file, allow_pickle=False) as opened:
+            stored, probabilities = json.loads(opened["facts"].item()), opened["probabilities"]
+    except (BadZipFile, EOFError, KeyError, ValueError) as error:
         raise UserError(f"{file}: no pseudo-labels that can be read ({error}); {again}") from error
     differing = [name for name in facts if stored.get(name) != facts[name]]
     if "teacher" in differing:

@@ -147,6 +147,18 @@ def trivial_tag_loss(targets: np.ndarray, *, multi_label: bool, weights: np.ndar
     return float(((entr(held / either) + entr(absent / either)) * either).mean())
 
 
+def split_and_unlabelled(catalog: Catalog, split: str, column: str | None, tags: Sequence[str] | None) -> list[Track]:
+    """The tracks of a split and those without a chosen tag that are in no split, in the order of the catalog.
+
+    For a table of labels that gives splits too says nothing of the music that it does not name.
+    """
+    own = {track.id for track in catalog.split(split)}
+    labelled = np.asarray(tag_targets(catalog, catalog.tracks, column, tags).any(axis=1))
+    return [
+        track for row, track in enumerate(catalog.tracks) if track.id in own or not (track.split or labelled[row])
+    ]
+
+
 def unlabelled_tracks(
     catalog: Catalog, tracks: Sequence[Track], column: str | None, tags: Sequence[str] | None, *, method: str
 ) -> list[Track]:

@@ -142,7 +142,7 @@ def train(
         recipe=recipe,
     )
     stages = _Stages(Path(out), "cpu" if trainer_options.get("accelerator") == "cpu" else "auto", again)
-    method.precede(catalog, catalog.split(split), stages)
+    method.precede(catalog, method.training_tracks(catalog, split), stages)
     batches = Batches(
         method,
         catalog,

@@ -43,7 +43,7 @@ class Batches(LightningDataModule):
         def rows_of(tracks: Sequence[Track]) -> np.ndarray:
             return np.array([row[track.id] for track in tracks], np.int64)
 
-        self.train_tracks, self.train_targets = method.examples(catalog, catalog.split(split))
+        self.train_tracks, self.train_targets = method.examples(catalog, method.training_tracks(catalog, split))
         self.train_rows = rows_of(self.train_tracks)
         self.train_halves = method.halves(catalog, self.train_tracks)
         self.valid_rows = np.empty(0, np.int64)
