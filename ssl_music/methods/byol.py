@@ -42,6 +42,7 @@ class BYOL(Method):
     """
 
     views = 2
+    advice = "a lower learning_rate, a momentum nearer to 1, weaker augmentations, or a larger batch_size"
     compares_rows = True  # ranks gather equal batches
 
     def __init__(

@@ -48,6 +48,7 @@ class MoCo(Method):
     """
 
     views = 2
+    advice = "a lower learning_rate, a higher temperature, a momentum nearer to 1, or weaker augmentations"
     compares_rows = True  # with the queue; and ranks gather equal batches
     queue: Tensor
     queue_pointer: Tensor

@@ -44,6 +44,7 @@ class MoCoV3(Method):
     """
 
     views = 2
+    advice = "a lower learning_rate, a higher temperature, a momentum nearer to 1, or a larger batch_size"
     compares_rows = True
 
     def __init__(
