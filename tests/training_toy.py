@@ -20,7 +20,7 @@ from ssl_music.augment import Gain, Noise
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.encoders import SampleCNN
 from ssl_music.methods import Method, Supervised
-from ssl_music.methods.train import train
+from ssl_music.methods.train import OnlineProbe, train
 
 RATE = 8000
 KINDS = ("high", "low", "middle")
@@ -116,6 +116,7 @@ def tiny_training(
     stop: list | None = None,
     how: str = "raise",
     trainer: dict[str, Any] | None = None,
+    online: OnlineProbe | dict | None = None,
     **settings: Any,
 ) -> Path:
     """Two epochs of four batches, unless told otherwise."""
@@ -127,6 +128,7 @@ def tiny_training(
         Tones(),
         out=out,
         trainer_options={**options, "callbacks": [Stop(stop, how)]},
+        online=OnlineProbe(**online) if isinstance(online, dict) else online,
         **{"batch_size": 4, "seed": 3, **settings},
     )
 

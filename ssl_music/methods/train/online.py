@@ -179,7 +179,7 @@ def embedded(encoder: Encoder, waves: Waves, rows: np.ndarray, clips: int, batch
     device, dtype = weight.device, weight.dtype
     means = []
     with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), evaluating(encoder):
-        for some in np.array_split(rows, -(-len(rows) * clips // batch_size)):
+        for some in np.array_split(rows, -(-len(rows) // max(1, batch_size // clips))):
             wave = torch.from_numpy(evenly_spaced(waves, some, clips, encoder.input_samples))  # (n · clips, T)
             wave = wave.to(device).to(torch.float32).mul_(1 / 32768).unsqueeze(1).to(dtype)  # (n · clips, 1, T)
             means.append(encoder(wave).double().view(len(some), clips, -1).mean(dim=1).cpu().numpy())

@@ -133,9 +133,9 @@ class MetricsFile(Logger):
         mine = {
             name: float(f"{value:.7g}")  # what float32 has: a learning rate of 1e-7 is one
             for name, value in metrics.items()
-            if name.startswith(PREFIX) == self.of_machine
+            if name != "epoch" and name.startswith(PREFIX) == self.of_machine
         }
-        if not mine.keys() - {"epoch"}:
+        if not mine:
             return
         row = {"step": step, "epoch": metrics.get("epoch", ""), **mine}
         if not self._columns:
