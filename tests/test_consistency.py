@@ -78,6 +78,7 @@ def test_the_terms_against_naive_loops(column: str, filtered: bool) -> None:
     expected = {
         "loss": supervised + 0.7 * np.mean(divergences) + 0.3 * np.mean(entropies),
         "labelled_loss": supervised,
+        "loss_over_trivial": supervised / method.trivial,
         "divergence": np.mean(divergences),
         "entropy": np.mean(entropies),
         "sure": np.mean(sure),
@@ -128,7 +129,7 @@ def test_validation_is_of_labels_alone() -> None:
     logits = method.eval().artefact()(clips.view())
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, clips.targets)
     losses = method.losses(clips)
-    assert set(losses) == {"loss"}
+    assert set(losses) == {"loss", "loss_over_trivial"}
     torch.testing.assert_close(losses["loss"], expected)
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from semi_toy import PartlyLabelled, semi_method, semi_training
 from training_toy import Tones, tiny_encoder
 
 from ssl_music import checkpoint
+from ssl_music.catalogs import Track
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
@@ -189,15 +191,37 @@ def test_the_loss_is_the_mean_over_true_and_believed(column: str, tmp_path: Path
                 total -= truth * np.log(np.exp(logit) / np.exp(logits[row]).sum()) / 4
     losses = method.losses(Clips(wave, torch.arange(4), targets))
     assert losses["loss"].item() == pytest.approx(total, abs=1e-6)
-    assert set(losses) == {"loss"} | ({"accuracy"} if column == "pitch" else set())
+    assert set(losses) == {"loss", "loss_over_trivial"} | ({"accuracy"} if column == "pitch" else set())
+
+
+def test_the_best_constant_answer_is_over_equal_halves(tmp_path: Path) -> None:
+    method, _ = preceded(tmp_path)
+    music = PartlyLabelled()
+    _, targets = method.examples(music, music.split("train"))
+    assert targets is not None
+    rates = (targets[:6].mean(axis=0) + targets[6:].mean(axis=0)) / 2
+    assert method.trivial == pytest.approx(np.mean(-rates * np.log(rates) - (1 - rates) * np.log(1 - rates)))
+
+
+def test_unlabelled_music_in_no_split_is_heard() -> None:
+    class InNoSplit(PartlyLabelled):
+        @property
+        def tracks(self) -> list[Track]:
+            return [replace(track, split=track.split if track.labels else "") for track in super().tracks]
+
+    music = InNoSplit()
+    for kind in ("student", "consistency"):
+        heard = semi_method(kind).training_tracks(music, "train")
+        assert [int(track.id) for track in heard] == [*range(18), 24, 25, 26]
+    labelled_elsewhere = semi_method(column="pitch", tags=["high"]).training_tracks(music, "train")
+    assert not {track.id for track in labelled_elsewhere} & {track.id for track in music.split("valid")}
 
 
 def test_the_student_hears_noise_the_teacher_is_no_part_of_it(tmp_path: Path) -> None:
     encoder: Encoder = tiny_encoder(width=4)
-    method = semi_method(teacher_encoder=encoder)
+    method = semi_method(teacher_encoder=encoder, rounds=0)
     assert not {id(weight) for weight in encoder.parameters()} & {id(weight) for weight in method.parameters()}
     assert not any("teacher" in name for name in method.state_dict())
-    method.rounds = 0
     method.prepare(PartlyLabelled(), PartlyLabelled().split("train"))
     heard: list[torch.Tensor] = []
     method.encoder.register_forward_pre_hook(lambda _, wave: heard.append(wave[0]))

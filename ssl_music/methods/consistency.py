@@ -23,6 +23,7 @@ from ssl_music.methods.tagging import (
     tag_logits,
     tag_losses,
     tag_targets,
+    trivial_or_error,
     unlabelled_tracks,
 )
 from ssl_music.tagger import Tagger
@@ -79,6 +80,7 @@ class Consistency(Method):
         self.hidden_dim = hidden_dim
         self.dropout = dropout
         self.tagger: Tagger | None = None  # `prepare` makes it: only a catalog knows the tags
+        self.trivial = 1.0  #: what the best constant answer to the labels costs, as soon as `prepare` has seen them
         if min(weight, entropy_weight) < 0 or not temperature > 0 or not 0 <= least_confidence < 1:
             raise UserError(
                 f"Consistency: weight {weight}, entropy_weight {entropy_weight}, temperature {temperature}, "
@@ -113,25 +115,28 @@ class Consistency(Method):
             hidden_dim=self.hidden_dim,
             dropout=self.dropout,
         )
+        self.trivial = trivial_or_error(self.tagger, labelled_examples(catalog, tracks, self.column, self.tags)[1])
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
         tagger, wave = self.artefact(), clips.view(0)
         targets = batch_targets(clips, wave.new_empty(len(clips), len(tagger.tags)), method="Consistency")  # (B, K)
         multi_label, unlabelled = tagger.multi_label, targets.isnan().any(dim=1)  # (B,)
         if not self.training:
-            return tag_losses(tag_logits(self, tagger, wave.to(self.dtype)), targets, multi_label=multi_label)
+            found = tag_losses(tag_logits(self, tagger, wave.to(self.dtype)), targets, multi_label=multi_label)
+            return {**found, "loss_over_trivial": found["loss"].detach() / self.trivial}
         waves = torch.cat([self.augmented(wave), wave[unlabelled].to(self.dtype)])  # (B + U, 1, T)
         noisy, clean = tag_logits(self, tagger, waves).tensor_split([len(wave)])  # (B, K), (U, K)
         found = tag_losses(noisy[~unlabelled], targets[~unlabelled], multi_label=multi_label)
         loss, labelled_loss = found["loss"], found.pop("loss").detach()
+        found |= {"labelled_loss": labelled_loss, "loss_over_trivial": labelled_loss / self.trivial}
         if not len(clean):  # a batch without unlabelled clips says nothing of the rest
-            return {"loss": loss, "labelled_loss": labelled_loss, **found}
+            return {"loss": loss, **found}
         sure = _sure(tagger.squashed(clean.detach()), multi_label, self.least_confidence)  # (U,) or (U, K)
         strayed = self._divergence(noisy[unlabelled], clean.detach() / self.temperature, sure, multi_label)
         unsure = entropy(clean, multi_label=multi_label)
         loss = loss + self.weight * strayed + self.entropy_weight * unsure
         apart = {"divergence": strayed.detach(), "entropy": unsure.detach(), "sure": sure.float().mean()}
-        return {"loss": loss, "labelled_loss": labelled_loss, **found, **apart}
+        return {"loss": loss, **found, **apart}
 
     def _divergence(self, student: Tensor, teacher: Tensor, sure: Tensor, multi_label: bool) -> Tensor:
         """The mean over all rows (and tags), in which what is not sure counts 0."""

@@ -27,6 +27,7 @@ from ssl_music.methods.tagging import (
     tag_logits,
     tag_losses,
     tag_targets,
+    trivial_or_error,
     unlabelled_tracks,
 )
 from ssl_music.tagger import Tagger
@@ -93,6 +94,7 @@ class NoisyStudent(Method):
         self.hidden_dim = hidden_dim
         self.dropout = dropout
         self.tagger: Tagger | None = None  # `prepare` makes it: only a catalog knows the tags
+        self.trivial = 1.0  #: what the best constant answer costs, as soon as `prepare` has seen the tags
         self._pseudo: dict[str, np.ndarray] | None = None if rounds else {}  # track id → what it is taken for, (K,)
         if rounds < 0 or chunks_per_track < 1 or not 0 <= least_confidence < 1:
             raise UserError(
@@ -167,11 +169,17 @@ class NoisyStudent(Method):
             hidden_dim=self.hidden_dim,
             dropout=self.dropout,
         )
+        used, targets = self.examples(catalog, tracks)
+        halves, assumed = self.halves(catalog, used), np.asarray(targets)
+        kinds = [assumed] if halves is None else [assumed[halves].mean(axis=0), assumed[~halves].mean(axis=0)]
+        self.trivial = trivial_or_error(self.tagger, np.vstack(kinds))  # each kind is half of what is learnt from
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
         tagger, wave = self.artefact(), clips.view(0)
         logits = tag_logits(self, tagger, self.augmented(wave) if self.training else wave.to(self.dtype))  # (B, K)
-        return tag_losses(logits, batch_targets(clips, logits, method="NoisyStudent"), multi_label=tagger.multi_label)
+        targets = batch_targets(clips, logits, method="NoisyStudent")
+        found = tag_losses(logits, targets, multi_label=tagger.multi_label)
+        return {**found, "loss_over_trivial": found["loss"].detach() / self.trivial}
 
     def artefact(self) -> Tagger:
         return made_tagger(self.tagger, method="NoisyStudent")

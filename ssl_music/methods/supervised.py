@@ -20,7 +20,7 @@ from ssl_music.methods.tagging import (
     new_tagger,
     tag_losses,
     tag_targets,
-    trivial_tag_loss,
+    trivial_or_error,
 )
 from ssl_music.tagger import Tagger
 
@@ -96,12 +96,7 @@ class Supervised(Method):
         )
         targets, multi_label = tag_targets(catalog, tracks, self.column, self.tags), self.tagger.multi_label
         weights = balance(targets, multi_label=multi_label) if self.balanced else None
-        self.trivial = trivial_tag_loss(targets, multi_label=multi_label, weights=weights)
-        if not self.trivial:
-            raise UserError(
-                f"all {len(tracks)} tracks that are trained on have the same tags in the column "
-                f"{self.tagger.column!r}; there is nothing to tell apart"
-            )
+        self.trivial = trivial_or_error(self.tagger, targets, weights)
         self.weights = None if weights is None else torch.from_numpy(weights).float()
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:

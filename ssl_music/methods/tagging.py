@@ -147,6 +147,17 @@ def trivial_tag_loss(targets: np.ndarray, *, multi_label: bool, weights: np.ndar
     return float(((entr(held / either) + entr(absent / either)) * either).mean())
 
 
+def trivial_or_error(tagger: Tagger, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """`trivial_tag_loss` of what `tagger` shall learn, and the error where it leaves nothing to learn."""
+    trivial = trivial_tag_loss(targets, multi_label=tagger.multi_label, weights=weights)
+    if not trivial:
+        raise UserError(
+            f"all tracks that are trained on have the same tags in the column {tagger.column!r}; there is nothing to "
+            "tell apart"
+        )
+    return trivial
+
+
 def split_and_unlabelled(catalog: Catalog, split: str, column: str | None, tags: Sequence[str] | None) -> list[Track]:
     """The tracks of a split and those without a chosen tag that are in no split, in the order of the catalog.
 
