@@ -21,6 +21,7 @@ KINDS = {
     "VICReg, every norm synchronised": {"kind": "VICReg", "norm": "batch"},
     "COLA": {"kind": "COLA"},
     "CPC": {"kind": "CPC"},
+    "MetricLearning": {"kind": "MetricLearning"},
     "Supervised, synchronised batch norm": {"kind": "traits", "norm": "batch"},
 }
 TOLERANCE = 1e-8

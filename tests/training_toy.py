@@ -29,6 +29,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "BYOL": {"hidden_dim": 12, "projection_dim": 8, "momentum": 0.9},
     "COLA": {"projection_dim": 8},
     "CPC": {"segments": 4, "steps": 2, "context_dim": 8},
+    "Editorial": {},
+    "MetricLearning": {"column": "traits", "loss": "multi_similarity"},
     "MoCo": {"queue_size": 10, "projection_dim": 8, "momentum": 0.9},
     "MoCoV3": {"hidden_dim": 12, "projection_dim": 8, "momentum": 0.9},
     "PASE": {},
