@@ -126,6 +126,9 @@ def made_small(recipe: dict, world: Path, folder: str = "music") -> dict:
             for effect in arguments["augment"]:
                 effect["init_args"]["p"] = 1.0
         recipe["batch_size"] = 8 if recipe["method"]["class_path"] == "MetricLearning" else 2  # a triplet is three
+        if "norm_splits" in arguments:  # groups of two clips
+            arguments["norm_splits"] = 2
+            recipe["batch_size"] = 4
         recipe["trainer"].update({"max_steps": 2} if "max_steps" in recipe["trainer"] else {"max_epochs": 1})
         recipe["trainer"].update(limit_train_batches=2, limit_val_batches=1, enable_progress_bar=False)
         if phases := recipe.get("optimizer", {}).get("then"):  # an epoch each, and what the last one leaves
@@ -182,6 +185,7 @@ def otherwise(recipe: dict, path: tuple, world: Path) -> dict:
         "expansion": "distillation", "distillation": "expansion", "noisy_student": "light",
         "MusiCNN": "SampleCNN", "group": "layer", "clmr": "light",
         "linear": "mlp", "seconds": "tracks", "bf16-mixed": "32-true", "genre": "tags", "tags": "genre",
+        "MoCo": "SimCLR", "BYOL": "SimCLR", "cosine": "constant",
     }  # fmt: skip
     if paths != old:
         node[last] = paths  # a path of the other folder
@@ -189,6 +193,8 @@ def otherwise(recipe: dict, path: tuple, world: Path) -> dict:
         node[last] = not old
     elif last == "p":
         node[last] = 0.0
+    elif last == "queue_size":
+        node[last] = old // 64  # one key more among thousands drowns in bfloat16
     elif isinstance(old, int):
         node[last] = old + 1
     elif isinstance(old, float):
