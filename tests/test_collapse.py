@@ -2,14 +2,16 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from training_toy import RATE, Tones, tiny_encoder
+from training_toy import RATE, SMALL, Tones, tiny_encoder
 
+from ssl_music._registry import members
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder, ShortChunk
 from ssl_music.errors import UserError
@@ -74,8 +76,12 @@ class Predicting(Method):
         return {"loss": (self.head(embedding) - loudness).square().mean()}
 
 
+def of_ours(name: str) -> Callable[[Encoder], Method]:
+    return lambda encoder: members(Method)[name](encoder, augment=(), **SMALL[name])
+
+
 KINDS = {
-    "contrasting": lambda encoder: SimCLR(encoder, temperature=0.2, learning_rate=3e-3),
+    **{name: of_ours(name) for name in SMALL},
     "following": Following,
     "predicting": Predicting,
     "one of three tags": lambda encoder: Supervised(encoder, "pitch"),
@@ -192,6 +198,13 @@ def test_no_symptom() -> None:
     assert facts["momentum_drift"] == 0.01
     assert facts["alignment"] == pytest.approx(2 - 2 * facts["positive_similarity"]) == alignment(FIRST, SECOND)
     assert facts["uniformity"] == (uniformity(FIRST) + uniformity(SECOND)) / 2 < -3
+
+
+def test_a_loss_that_is_worse_than_a_guess_is_no_collapse() -> None:
+    watch = CollapseWatch(grace_steps=0, patience=1)
+    for over_trivial, collapsed in ((0.994, 0), (0.996, 1), (1.004, 1), (1.6, 0)):
+        facts = watch.look({"projection": FIRST}, (FIRST, SECOND), over_trivial=over_trivial, step=1)
+        assert facts["collapsed"] == collapsed
 
 
 def test_two_classes_on_a_line_are_no_collapse() -> None:

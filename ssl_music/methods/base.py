@@ -61,7 +61,7 @@ class Method(LightningModule, ABC):
     #: which weights are the product: those at the end, or those with the best validation loss where there is one
     keeps: Literal["last", "best"] = "last"
     #: what to try when the training has collapsed, said with the alarm
-    advice: str = "a lower learning_rate, weaker augmentations, or a larger batch_size"
+    advice: str = "a lower learning_rate, less weight_decay, or weaker augmentations"
 
     def __init__(
         self, encoder: Encoder, *, augment: Sequence[Augmentation] | str, learning_rate: float, weight_decay: float

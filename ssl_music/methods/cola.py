@@ -39,6 +39,7 @@ class COLA(Method):
 
     crops = 2
     views = 2
+    advice = "a lower learning_rate, or a larger batch_size"
     compares_rows = True
 
     def __init__(

@@ -39,6 +39,7 @@ class SimCLR(Method):
     """
 
     views = 2
+    advice = "a lower learning_rate, a higher temperature, weaker augmentations, or a larger batch_size"
     compares_rows = True
 
     def __init__(
