@@ -34,7 +34,7 @@ class MoCo(Method):
     anew each step: "the batch statistics used to compute a query and its positive key come from two different
     subsets" (He et al., section 3.3, where each of 8 devices has a group of 32). 1 switches it off.
 
-    Defaults: queue 65,536 and momentum 0.999 (He et al., sections 4 and 3.2), temperature 0.2 and a projector with
+    Defaults: queue 65,536 and momentum 0.999 (He et al., sections 4.1 and 3.2), temperature 0.2 and a projector with
     one hidden layer, of the encoder's own width, to 128 dimensions (Chen et al., section 3; He et al., section 3.3).
     Adam 3e-4 as for SimCLR here, where the papers take SGD; `norm_splits` 2, for batches of any size.
 

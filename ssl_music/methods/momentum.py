@@ -29,8 +29,8 @@ def follow(target: nn.Module, source: nn.Module, decay: float, *, buffers: bool 
     for mine, theirs in zip(target.parameters(), source.parameters(), strict=True):
         mine.lerp_(theirs, 1 - decay)
     if buffers:
-        for mine, theirs in zip(target.buffers(), source.buffers(), strict=True):
-            mine.copy_(theirs)
+        for ours, given in zip(target.buffers(), source.buffers(), strict=True):
+            ours.copy_(given)
 
 
 @torch.no_grad()
