@@ -20,6 +20,7 @@ from ssl_music.augment import Gain, Noise
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.encoders import SampleCNN
 from ssl_music.methods import Method, Supervised
+from ssl_music.methods.optimize import Optimization
 from ssl_music.methods.train import OnlineProbe, train
 
 RATE = 8000
@@ -35,8 +36,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "MoCoV3": {"hidden_dim": 12, "projection_dim": 8, "momentum": 0.9},
     "PASE": {},
     "SimCLR": {"projection_dim": 8},
-    # gradients of a size at which rounding stays under Adam's ε: a shift before a batch norm has none but that
-    "VICReg": {"expander_dim": 12, "invariance": 0.025, "variance": 0.025, "covariance": 0.001},
+    "Supervised": {"column": "traits"},
+    "VICReg": {"expander_dim": 12},
 }
 
 
@@ -119,6 +120,7 @@ def tiny_training(
     how: str = "raise",
     trainer: dict[str, Any] | None = None,
     online: OnlineProbe | dict | None = None,
+    optimizer: Optimization | dict | None = None,
     **settings: Any,
 ) -> Path:
     """Two epochs of four batches, unless told otherwise."""
@@ -131,6 +133,7 @@ def tiny_training(
         out=out,
         trainer_options={**options, "callbacks": [Stop(stop, how)]},
         online=OnlineProbe(**online) if isinstance(online, dict) else online,
+        optimizer=Optimization(**optimizer) if isinstance(optimizer, dict) else optimizer,
         **{"batch_size": 4, "seed": 3, **settings},
     )
 
