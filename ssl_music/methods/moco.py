@@ -32,11 +32,12 @@ class MoCo(Method):
     Query and key of one batch would know each other by the statistics that batch norm takes of it. So batch norms
     see a batch in `norm_splits` groups, those of the queries in the order of the batch, those of the keys shuffled
     anew each step: "the batch statistics used to compute a query and its positive key come from two different
-    subsets" (He et al., section 3.3, where each of 8 devices has a group of 32). 1 switches it off.
+    subsets" (He et al., section 3.3, where each of 8 devices has a group of 32). Of S groups two share 1/S of their
+    tracks on average. 1 switches it off; an encoder without batch norm is not split.
 
     Defaults: queue 65,536 and momentum 0.999 (He et al., sections 4.1 and 3.2), temperature 0.2 and a projector with
     one hidden layer, of the encoder's own width, to 128 dimensions (Chen et al., section 3; He et al., section 3.3).
-    Adam 3e-4 as for SimCLR here, where the papers take SGD; `norm_splits` 2, for batches of any size.
+    Adam 3e-4 as for SimCLR here, where the papers take SGD; `norm_splits` 2, for small batches (4 tracks or more).
 
     Shape: two views (B, 1, T) of B tracks → losses ().
 

@@ -30,8 +30,8 @@ class MoCoV3(Method):
     Defaults are those of section 4 and of the published code: a projector of 3 layers and a predictor of 2, hidden
     width 4096, output 256, a batch norm after every layer (the last without scale and shift), temperature 0.2,
     momentum 0.99 raised to 1 by a cosine. The published ResNet-50 has `projector_layers=2` and `temperature=1.0`.
-    For a small encoder the heads are large: 19 million weights behind 3.7 million of ShortChunk, nothing beside it
-    on a GPU; on a CPU `hidden_dim` of twice the encoder's width, the ratio of the ResNet-50, will do. Adam 3e-4 as
+    For a small encoder these heads are large, 22 million weights behind the 3.7 million of ShortChunk: little time on
+    a GPU; on a CPU a `hidden_dim` of twice the encoder's width, the ratio of the ResNet-50, will do. Adam 3e-4 as
     for SimCLR here, where the paper takes AdamW (transformers) and LARS. The encoder sees both views in one batch.
 
     Shape: two views (B, 1, T) of B tracks → losses ().
