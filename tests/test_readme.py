@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_four_uses(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert [name for name, _ in BLOCKS] == ["listen", "pretrain", "probe", "tag", "search", "export"]
+    assert [name for name, _ in BLOCKS] == ["listen", "pretrain", "probe", "tag", "search", "watch", "export"]
     for name, block in BLOCKS:
         for line in block.strip().splitlines():
             program, *words = [str(Path(word).expanduser()) if "~" in word else word for word in shlex.split(line)]
@@ -42,6 +42,7 @@ def test_the_four_uses(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
             if words[0] == "pretrain":
                 words += ["--trainer.max_steps", "4", "--trainer.enable_progress_bar", "false"]
             assert cli.main(words) == 0, f"{name}: {line}"
+    assert "valid/knn_accuracy" in Path("runs/watched/metrics.csv").read_text()
     printed = capsys.readouterr().out
     assert "balanced accuracy" in printed and "group-disjoint 80/10/10 seed 0" in printed
     assert "song.wav" in printed and "similarity" in printed
