@@ -21,6 +21,10 @@ def teaching(parser: jsonargparse.ArgumentParser) -> Iterator[None]:
         yield
     except jsonargparse.ArgumentError as error:
         raise taught(str(error), parser) from error
+    except ValueError as error:
+        if isinstance(error.__cause__, UserError):  # of an argument that may also be left out
+            raise error.__cause__ from error
+        raise
 
 
 def taught(message: str, parser: jsonargparse.ArgumentParser) -> UserError:
@@ -29,18 +33,23 @@ def taught(message: str, parser: jsonargparse.ArgumentParser) -> UserError:
     if wrong := re.search(r"Expected a dot import path string: (\S+)", message):
         return _at(where, unknown_name("class", wrong[1], _classes(where)))
     if wrong := re.search(r"Option '([^']+)' is not accepted", message):
-        owners = re.findall(r"class_path '([^']+)'", message)
-        if not owners:
-            return unknown_name("argument", wrong[1], _arguments(parser))
-        kind = _class(owners[-1])
-        known = list(inspect.signature(kind).parameters)
-        return _at(where, unknown_name(f"argument of {kind.__name__}", wrong[1], known))
+        return _unknown_option(wrong[1], where, message, parser)
+    if wrong := re.search(r"Expected a typing\.Literal\[([^]]+)\]\. Got value: (\S+)", message):
+        return _at(where, unknown_name("value", wrong[2], re.findall(r"'([^']+)'", wrong[1])))
     if wrong := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):
         known = [name.partition(".")[2] for name in _arguments(parser) if name.startswith(f"{wrong[1]}.")]
         return _at(wrong[1], unknown_name("argument", wrong[2], known))
     if wrong := re.search(r"unrecognized arguments: --([\w.-]+)", message, re.IGNORECASE):
         return unknown_name("argument", wrong[1].replace("-", "_"), _arguments(parser))
     return UserError(re.sub(r"\s*\n\s*", " ", message).strip())
+
+
+def _unknown_option(name: str, where: str, message: str, parser: jsonargparse.ArgumentParser) -> UserError:
+    owners = re.findall(r"class_path '([^']+)'", message)
+    if not owners:
+        return unknown_name("argument", name, _arguments(parser))
+    kind = _class(owners[-1])
+    return _at(where, unknown_name(f"argument of {kind.__name__}", name, list(inspect.signature(kind).parameters)))
 
 
 def _at(where: str, error: UserError) -> UserError:

@@ -32,7 +32,7 @@ from ssl_music.methods.optimize import Optimization
 from ssl_music.methods.train.average import Average
 from ssl_music.methods.train.batches import Batches
 from ssl_music.methods.train.finish import Finish, weights_path
-from ssl_music.methods.train.fitting import fitting
+from ssl_music.methods.train.fitting import largest_batch
 from ssl_music.methods.train.folder import RunFolder
 from ssl_music.methods.train.keep import Best, Last
 from ssl_music.methods.train.machine import versions
@@ -247,7 +247,7 @@ def _fitting(method: Method, batches: Batches, trainer_options: Mapping[str, Any
     options = {**trainer_options, "callbacks": None, "logger": None, "enable_progress_bar": False}
     trainer = build_trainer(options, out=Path(), callbacks=[], loggers=[])
     first = partial(batches.loader, training=True, rank=0, world_size=1)
-    found = fitting(
+    found = largest_batch(
         method,
         lambda size: first(batch_size=size).batch(0, 0),
         trainer=trainer,

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from ssl_music._memory import available_bytes
 from ssl_music.clips import Clips
 from ssl_music.errors import UserError
+from ssl_music.losses.base import BLOCK_NUMBERS
 from ssl_music.methods.base import Method
 
 #: of the free memory, what a step may take; the rest is for what operators make and let go inside themselves, and for
@@ -25,6 +26,8 @@ SHARE_OF_GPU = 0.9
 FEW, MORE = 4, 8
 #: weights, gradients and two moments of Adam, in copies of the weights
 COPIES = 4
+#: two float32 of NT-Xent (counted), which in a small batch are too few to show in its line
+BYTES_A_SIMILARITY = 8
 MIB = 2**20
 
 
@@ -35,7 +38,7 @@ class Fit(NamedTuple):
     reason: str
 
 
-def fitting(method: Method, batch: Callable[[int], Clips], *, trainer: Trainer, most: int) -> Fit:
+def largest_batch(method: Method, batch: Callable[[int], Clips], *, trainer: Trainer, most: int) -> Fit:
     """The largest power of two of tracks, at most `most`, whose step fits the memory of the trainer's device.
 
     `batch` makes a batch of so many tracks. Copies of the method take the steps. A GPU refuses what is too much, so
@@ -47,8 +50,9 @@ def fitting(method: Method, batch: Callable[[int], Clips], *, trainer: Trainer, 
             f"batch_size auto finds what fits one device, and these are {trainer.world_size}: run once with "
             "trainer.devices 1, and give the number that it says"
         )
-    find = _tried if trainer.strategy.root_device.type == "cuda" else _counted
-    with torch.random.fork_rng():
+    device = trainer.strategy.root_device
+    find = _tried if device.type == "cuda" else _counted
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         found = find(method, batch, trainer, most)
     if found.batch_size < min(2, most):
         raise UserError(f"batch_size auto: not even two tracks fit ({found.reason}); take a smaller encoder")
@@ -70,8 +74,13 @@ def _counted(method: Method, batch: Callable[[int], Clips], trainer: Trainer, mo
     if method.chunk_size is not None:
         whole, (_, a_track) = a_track, line(2)  # what a row still costs where it is in no chunk; two for batch norms
         fixed += (whole - a_track) * method.chunk_size / method.views
+
+    def needed(size: int) -> float:
+        similarities = min((method.views * size) ** 2, BLOCK_NUMBERS) if method.compares_rows else 0
+        return fixed + a_track * size + BYTES_A_SIMILARITY * similarities
+
     size = 1
-    while 2 * size <= most and fixed + 2 * size * a_track <= SHARE_OF_FREE * free:
+    while 2 * size <= most and needed(2 * size) <= SHARE_OF_FREE * free:
         size *= 2
     return Fit(size, f"{a_track / MIB:.3g} MiB a track, {free / MIB:,.0f} MiB free")
 
