@@ -19,7 +19,7 @@
     tagging      what methods that learn tags are put together from
     pairs        which rows of a batch are alike by their tags      groups    artists that sound alike
     factors      item factors from a table or from counts           targets   a run keeps the targets it began with
-    collapse     watches a training for embeddings that have become all the same
+    collapse     watches a training, whatever the method, for embeddings that have become all the same
     train        the one training function: run folder, exact resume, best and last weights
 
 A method of your own: subclass Method, write `losses`, import the file; a recipe names it `my_package.MyMethod`.

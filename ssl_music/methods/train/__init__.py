@@ -1,14 +1,18 @@
 """The one training function: any method, any catalog, exact resume, one run folder.
 
-average   exponential moving average of the weights
-batches   tracks of a split → batches of clips for a rank
-fitting   the batch size that fits the memory
-folder    the run folder: what made it, whether it can go on
-finish    what is left when a training has ended well
-keep      last.ckpt for resuming, best.safetensors for use, early stopping
-pace      the rate of each step
-show      progress bar and metrics.csv
-trainer   Lightning's Trainer from a recipe's options
+average     exponential moving average of the weights
+batches     tracks of a split → batches of clips for a rank
+fitting     the batch size that fits the memory
+folder      the run folder: what made it, whether it can go on
+finish      what is left when a training has ended well
+keep        last.ckpt for resuming, best.safetensors for use, early stopping
+machine     versions, devices and memory
+norms       batch norms that see the batches of all devices
+online      a probe of labels while the encoder learns
+pace        the rate of each step
+show        progress bar, metrics.csv and machine.csv
+throughput  clips a second, and what is waited for data
+trainer     Lightning's Trainer from a recipe's options
 """
 
 import sys

@@ -31,8 +31,8 @@ L2_STRENGTH = 0.01
 class OnlineProbe:
     """What is asked of the embeddings now and then: the tags of one label column. The training does not notice it.
 
-    It is there to see a training go wrong. What can be read from an encoder, `ssl-music probe` says. The first answer is
-    that of random weights, whose batch norms have not seen any music yet.
+    It is there to see a training go wrong. What can be read from an encoder, `ssl-music probe` says. The first answer
+    is that of random weights, whose batch norms have not seen any music yet.
 
     Args:
         column: the label column; may be left out where the catalog has only one.
