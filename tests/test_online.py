@@ -1,9 +1,11 @@
 """The probe beside a training: what it answers, and that the training does not notice it."""
 
 import csv
+import io
 import json
 import math
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -309,6 +311,19 @@ def test_numbers_that_make_no_sense() -> None:
             OnlineProbe("pitch", **{name: 0})
     with pytest.raises(UserError, match="unknown kind of online probe 'kn'; did you mean 'knn'"):
         OnlineProbe("pitch", kind="kn")
+
+
+def test_the_bar_shows_the_last_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    tiny_training(tmp_path, online=OnlineProbe("pitch", **SIX))
+    answers = [row["valid/knn_accuracy"] for row in table(tmp_path) if row["valid/knn_accuracy"]]
+    last = screen.getvalue().split("\r")[-1]
+    assert (
+        "8/8" in last and f" knn_accuracy={float(answers[1]):.3f}" in last
+    )  # the one at the end comes behind the bar
 
 
 def test_the_command_line_takes_it(tmp_path: Path) -> None:
