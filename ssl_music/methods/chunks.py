@@ -50,19 +50,27 @@ def _contexts(encoder: nn.Module) -> Contexts:
 
 
 class _Untracked(NothingKept):
-    """Around the second pass: running averages stay as they are, since the first pass has moved them already."""
+    """Around the second pass: running averages stay as they are, since the first pass has moved them already.
+
+    They move by nothing, in place of not being tracked: untracked, a norm keeps fewer tensors for its backward pass
+    than it did the first time, and torch's checkpoint counts them.
+    """
 
     def __init__(self, encoder: nn.Module) -> None:
         self.norms = [norm for norm in encoder.modules() if isinstance(norm, _BatchNorm) and norm.track_running_stats]
+        self.momenta = [norm.momentum for norm in self.norms]
+        self.counts: list[Tensor | None] = []
 
     def __enter__(self) -> None:
         super().__enter__()
-        self._tracking(False)
+        counts = [norm.num_batches_tracked for norm in self.norms]
+        self.counts = [None if count is None else count.clone() for count in counts]
+        for norm in self.norms:
+            norm.momentum = 0.0
 
     def __exit__(self, *_: object) -> None:
-        self._tracking(True)
+        for norm, momentum, count in zip(self.norms, self.momenta, self.counts, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)
         super().__exit__()
-
-    def _tracking(self, wanted: bool) -> None:
-        for norm in self.norms:
-            norm.track_running_stats = wanted
