@@ -1,6 +1,6 @@
 """What each way of learning is worth: same encoder, same music, same number of steps, one after another.
 
-    python benchmarks/methods.py MUSIC --labels tracks.csv [--steps 600] [--only SimCLR,MoCo] [--out runs/methods]
+    python benchmarks/methods.py MUSIC --labels MUSIC/tracks.csv [--steps 600] [--only NAMES] [--out runs/methods]
 
 MUSIC is a folder with a table of labels: columns of genre, style and instrument to probe (`--columns`), one of
 artists to search by. Every method trains the log-mel ShortChunk of recipes/clmr_small.yaml in a process of its own,
@@ -9,9 +9,10 @@ track is embedded, a linear probe is fitted for each column (its penalty chosen 
 test split, with a bootstrap over groups; and each test track of a known artist is searched for among all tracks of
 known artists, those of its own group left out: how many of the ten nearest are by the same artist.
 
-Clips a second count every clip that goes through the encoder, peak memory is that of the whole process beyond what an
-empty one takes. Beside them stand the same network at random initialisation (its norms calibrated on the same music),
-and log-mel statistics. Writes benchmarks/results/methods.md; it goes on where it was interrupted.
+Clips a second count every clip that goes through the encoder; peak memory is the process's own, without the music it
+maps, beyond that of one that only imports the package (Linux). Beside them stand the same network at random
+initialisation (its norms calibrated on the same music), and log-mel statistics. Writes benchmarks/results/methods.md;
+it goes on where it was interrupted.
 """
 
 import argparse
@@ -54,16 +55,16 @@ def cases(genre: str) -> dict[str, dict[str, Any]]:
     return {
         "SimCLR (CLMR)": {"method": ("SimCLR", {**views, "temperature": 0.2})},
         "SimCLR, decoupled": {"method": ("SimCLR", {**views, "temperature": 0.2, "decoupled": True})},
-        "MoCo v2": {"method": ("MoCo", {**views, "queue_size": 2048, "projection_dim": 64, "momentum": 0.99})},
+        "MoCo v2": {"method": ("MoCo", {**views, "queue_size": 480, "projection_dim": 64, "momentum": 0.99})},
         "MoCo v3": {"method": ("MoCoV3", {**views, "hidden_dim": 512, "projection_dim": 64})},
-        "BYOL": {"method": ("BYOL", {**views, "hidden_dim": 512, "projection_dim": 64})},
-        "VICReg": {"method": ("VICReg", {**views, "hidden_dim": 512, "projection_dim": 512})},
+        "BYOL": {"method": ("BYOL", {**views, "hidden_dim": 512, "projection_dim": 64, "momentum": 0.99})},
+        "VICReg": {"method": ("VICReg", {**views, "expander_dim": 192})},
         "COLA": {"method": ("COLA", {**views, "augment": []})},
         "CPC": {"method": ("CPC", {**views, "augment": []}), "batch_size": 12},
         "PASE": {"method": ("PASE", {**views}), "batch_size": 12},
         "Editorial (artist)": {"method": ("Editorial", {**views, "field": "artist"}), "valid_split": None},
         "Supervised (genre)": {"method": ("Supervised", tags)},
-        "NoisyStudent (genre)": {"method": ("NoisyStudent", tags)},
+        "NoisyStudent (genre)": {"method": ("NoisyStudent", tags)},  # its teacher too has these steps
         "Consistency (genre)": {"method": ("Consistency", tags)},
         "MetricLearning (genre)": {"method": ("MetricLearning", tags)},
     }
@@ -131,13 +132,20 @@ def training(name: str, case: dict[str, Any], chosen: argparse.Namespace) -> dic
 
 
 def peak_bytes(words: list[str]) -> tuple[float, int]:
-    """Runs a program to its end: seconds, and the most memory that it held at once."""
-    begun = time.monotonic()
+    """Runs a program to its end: seconds, and the most memory of its own (no file mapped) that it was seen with."""
+    begun, peak = time.monotonic(), 0
     process = subprocess.Popen(words)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(words)}: ended with {os.waitstatus_to_exitcode(status)}")
-    return time.monotonic() - begun, usage.ru_maxrss * 1024
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        try:
+            own = [line for line in status.read_text().splitlines() if line.startswith("RssAnon")]
+            peak = max(peak, *(int(line.split()[1]) * 1024 for line in own), 0)
+        except OSError:  # it has just ended
+            pass
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)}: ended with {process.returncode}")
+    return time.monotonic() - begun, peak
 
 
 def references(packed: Pack) -> dict[str, Encoder]:

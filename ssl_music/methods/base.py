@@ -157,7 +157,7 @@ class Method(LightningModule, ABC):
     def augmented(self, wave: Tensor) -> Tensor:
         """`wave` through the chain of augmentations, in float32, then in the precision of the weights: (B, 1, T)."""
         with torch.no_grad(), torch.autocast(wave.device.type, enabled=False):
-            return self.chain(wave, generator=self._generator).to(self.dtype)
+            return self.chain(wave.float(), generator=self._generator).to(self.dtype)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """What the run's `optimizer` says, over everything that learns."""
