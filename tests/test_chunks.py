@@ -12,7 +12,7 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder, ShortChunk
 from ssl_music.losses import nt_xent
 from ssl_music.methods import SimCLR, Supervised
-from ssl_music.methods.chunks import in_chunks
+from ssl_music.methods.parts.chunks import in_chunks
 
 
 def waves(rows: int, samples: int = 243, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -15,7 +15,7 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder, ShortChunk
 from ssl_music.errors import UserError
 from ssl_music.methods import Collaborative
-from ssl_music.methods.factors import compute_factors, read_factors
+from ssl_music.methods.parts.factors import compute_factors, read_factors
 from ssl_music.methods.train import train
 
 

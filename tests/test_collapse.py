@@ -17,8 +17,8 @@ from ssl_music.encoders import Encoder, ShortChunk
 from ssl_music.errors import UserError
 from ssl_music.losses import alignment, uniformity
 from ssl_music.methods import Method, SimCLR, Supervised
-from ssl_music.methods.collapse import CollapseWarning, CollapseWatch, spread
-from ssl_music.methods.momentum import drift, follow, momentum_copy
+from ssl_music.methods.parts.collapse import CollapseWarning, CollapseWatch, spread
+from ssl_music.methods.parts.momentum import drift, follow, momentum_copy
 from ssl_music.methods.train import train
 
 

@@ -16,8 +16,8 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.methods import Editorial
-from ssl_music.methods.groups import SoundGroups
-from ssl_music.methods.targets import check_same_targets, digest_of
+from ssl_music.methods.parts.groups import SoundGroups
+from ssl_music.methods.parts.targets import check_same_targets, digest_of
 from ssl_music.methods.train import train
 
 

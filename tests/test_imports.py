@@ -86,27 +86,7 @@ def test_imports_follow_the_table(file: Path) -> None:
             assert rank(name[1]) < rank(family), f"{family} must not import {'.'.join(name)}"
         elif family in ("losses", "encoders", "augment", "catalogs", "methods") and parts[1:] not in GATHERING:
             of_own_parts = len(parts) > 2 or (len(name) > 2 and (PACKAGE / family / name[2]).is_dir())
-            assert of_own_parts or (len(name) > 2 and name[2] in SHARED | METHOD_PARTS), f"sibling: {'.'.join(name)}"
-
-
-#: methods/train and its parts are not methods, and these are what methods are put together from
-METHOD_PARTS = {
-    "chunks",
-    "collapse",
-    "factors",
-    "groups",
-    "heads",
-    "momentum",
-    "optimize",
-    "pairs",
-    "pseudo",
-    "ranks",
-    "segments",
-    "tagging",
-    "targets",
-    "worker_targets",
-    "workers",
-}
+            assert of_own_parts or (len(name) > 2 and name[2] in SHARED), f"sibling: {'.'.join(name)}"
 
 
 def test_every_file_has_a_rank() -> None:

@@ -16,7 +16,7 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.methods import MetricLearning
-from ssl_music.methods.pairs import hard_pairs, tag_pairs
+from ssl_music.methods.parts.pairs import hard_pairs, tag_pairs
 from ssl_music.methods.train import train
 
 ONE_TAG = torch.eye(3)[[0, 1, 0, 2, 1, 0, 2]]

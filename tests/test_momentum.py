@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from training_toy import tiny_encoder
 
-from ssl_music.methods.momentum import drift, follow, momentum_copy, raised
+from ssl_music.methods.parts.momentum import drift, follow, momentum_copy, raised
 
 
 def two_networks() -> tuple[nn.Module, nn.Module]:

@@ -21,7 +21,7 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.methods import Method, NoisyStudent, Supervised
-from ssl_music.methods.tagging import labelled_examples
+from ssl_music.methods.parts.tagging import labelled_examples
 
 TWO_ROUNDS = {"method": {"rounds": 2}}
 #: what there is to kill of a run of two rounds, in the order of time

@@ -14,8 +14,8 @@ from ssl_music.augment import Augmentation, Gain, PolarityInversion
 from ssl_music.clips import Clips
 from ssl_music.errors import UserError
 from ssl_music.methods import PASE
-from ssl_music.methods.worker_targets import Targets
-from ssl_music.methods.workers import standardised
+from ssl_music.methods.parts.worker_targets import Targets
+from ssl_music.methods.parts.workers import standardised
 
 WORKERS = ["waveform", "spectrum", "mfcc", "prosody", "local", "global"]
 

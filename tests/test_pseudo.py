@@ -13,7 +13,7 @@ from semi_toy import PartlyLabelled
 from training_toy import tiny_encoder
 
 from ssl_music.errors import UserError
-from ssl_music.methods.pseudo import as_targets, check_sizes, check_tags, even_starts, pseudo_labels
+from ssl_music.methods.parts.pseudo import as_targets, check_sizes, check_tags, even_starts, pseudo_labels
 from ssl_music.tagger import Tagger
 
 TAGS = ["high", "low", "middle", "trembling"]

@@ -6,7 +6,7 @@ from training_toy import tiny_encoder
 
 from ssl_music.encoders import ShortChunk
 from ssl_music.errors import UserError
-from ssl_music.methods.segments import in_clips, in_segments, segment_samples
+from ssl_music.methods.parts.segments import in_clips, in_segments, segment_samples
 
 
 def test_segments_are_slices_and_a_view() -> None:

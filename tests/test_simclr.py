@@ -1,6 +1,5 @@
 """SimCLR against its parts, its negatives over several processes, and that it learns."""
 
-
 import numpy as np
 import pytest
 import torch

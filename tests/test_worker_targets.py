@@ -7,7 +7,7 @@ import torch
 
 from ssl_music._torchaudio import torchaudio
 from ssl_music.errors import UserError
-from ssl_music.methods.worker_targets import Targets, excerpt, prosody
+from ssl_music.methods.parts.worker_targets import Targets, excerpt, prosody
 
 RATE = 16000
 

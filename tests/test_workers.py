@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from ssl_music.errors import UserError
-from ssl_music.methods import workers
-from ssl_music.methods.workers import MutualInformationWorker, RegressionWorker, standardised
+from ssl_music.methods.parts import workers
+from ssl_music.methods.parts.workers import MutualInformationWorker, RegressionWorker, standardised
 
 
 def rows(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -54,6 +54,8 @@ def pretrain(
         ema_decay: validate and keep a moving average of the weights, such as 0.999; none by default.
         online: a probe of a label column now and then while the encoder learns; none by default.
     """
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
     from ssl_music import checkpoint
     from ssl_music.methods.train import train
 
@@ -79,7 +81,7 @@ def pretrain(
         trainer_options=trainer,
         recipe=config,
     )
-    print(f"weights: {weights}")
+    rank_zero_only(print)(f"weights: {weights}")
 
 
 def tell_duplicates(catalog: Catalog) -> None:

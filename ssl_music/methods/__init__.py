@@ -1,26 +1,32 @@
 """How an encoder learns. A method is one file on one screen; `train` runs any of them.
 
-    base         Method: losses of a batch, in; everything else about training, out
-    simclr       SimCLR: two views of one track are nearer than views of different tracks; CLMR is a recipe of it
-    supervised   Supervised: tags from scratch, by fine-tuning, or on a frozen encoder
+    base             Method: losses of a batch, in; everything else about training, out
+
+    Views of one track and of others
+    simclr           SimCLR: two views of one track are nearer than views of others; CLMR is a recipe of it
+    moco             MoCo (v2): a view finds its other view among keys of many batches, kept in a queue
+    moco_v3          MoCoV3: the same within a large batch, in both directions, with a predictor
+    cola             COLA: two crops of one recording belong together, by a similarity that is learned
+    byol             BYOL: each view predicts what a slower copy of the network makes of the other; no negatives
+    vicreg           VICReg: two views alike, every dimension spread and saying something of its own; no negatives
+
+    One recording
+    cpc              CPC: what a recording has been tells which of many latents comes next in it
+    pase             PASE: many small workers ask an embedding for waveform, spectrum, MFCC, prosody, and whose it is
+
+    Tags
+    supervised       Supervised: tags from scratch, by fine-tuning, or on a frozen encoder
     metric_learning  MetricLearning: tracks with the same tags are nearer than others (extra `metric`)
-    editorial    Editorial: artists, albums or groups of artists as classes
-    collaborative  Collaborative: item factors of collaborative filtering, regressed on audio (extra `collaborative`)
-    moco         MoCo (v2): a view finds its other view among keys of many batches, kept in a queue
-    moco_v3      MoCoV3: the same within a large batch, in both directions, with a predictor
-    byol         BYOL: each view predicts what a slower copy of the network makes of the other; no negatives
-    vicreg       VICReg: two views alike, every dimension spread and saying something of its own; no negatives
-    cola         COLA: two segments of one recording belong together, by a similarity that is learned
-    cpc          CPC: what a recording has been tells which of many latents comes next in it
-    pase         PASE: many small workers ask an embedding for waveform, spectrum, MFCC, prosody, and whose it is
-    noisy_student  NoisyStudent: a teacher labels what nobody has labelled, a student learns from both and hears noise
-    consistency  Consistency: the same answer for a noisy clip as for the clean one, and a sure one
-    pseudo       a teacher's labels, kept on disk under its digest
-    tagging      what methods that learn tags are put together from
-    pairs        which rows of a batch are alike by their tags      groups    artists that sound alike
-    factors      item factors from a table or from counts           targets   a run keeps the targets it began with
-    collapse     watches a training, whatever the method, for embeddings that have become all the same
-    train        the one training function: run folder, exact resume, best and last weights
+    noisy_student    NoisyStudent: a teacher labels what nobody has, a student learns from both and hears noise
+    consistency      Consistency: the same answer for a noisy clip as for the clean one, and a sure one
+
+    What else is known of a track
+    editorial        Editorial: artists, albums or groups of artists as classes
+    collaborative    Collaborative: item factors of collaborative filtering, from audio (extra `collaborative`)
+
+    parts            what methods are put together from
+    optimize         which optimizer turns gradients into steps, and at what rate
+    train            the one training function: run folder, exact resume, best and last weights
 
 A method of your own: subclass Method, write `losses`, import the file; a recipe names it `my_package.MyMethod`.
 """

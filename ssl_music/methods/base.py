@@ -22,8 +22,8 @@ from ssl_music.catalogs import Catalog, Track
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
-from ssl_music.methods.chunks import in_chunks
 from ssl_music.methods.optimize import Optimization
+from ssl_music.methods.parts.chunks import in_chunks
 from ssl_music.tagger import Tagger
 
 

@@ -12,7 +12,7 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.losses import bilinear_cross_entropy
 from ssl_music.methods.base import Method
-from ssl_music.methods.ranks import of_all_ranks
+from ssl_music.methods.parts.ranks import of_all_ranks
 
 
 class COLA(Method):

@@ -16,8 +16,8 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
-from ssl_music.methods.factors import compute_factors, read_factors
-from ssl_music.methods.targets import KEY, check_same_targets, digest_of
+from ssl_music.methods.parts.factors import compute_factors, read_factors
+from ssl_music.methods.parts.targets import KEY, check_same_targets, digest_of
 
 DIM = 50
 

@@ -14,7 +14,7 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.losses import divergence, entropy
 from ssl_music.methods.base import Method, Stage
-from ssl_music.methods.tagging import (
+from ssl_music.methods.parts.tagging import (
     batch_targets,
     labelled_examples,
     made_tagger,

@@ -12,8 +12,8 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.losses import latent_info_nce
 from ssl_music.methods.base import Method
-from ssl_music.methods.ranks import of_all_ranks
-from ssl_music.methods.segments import in_clips, in_segments, segment_samples
+from ssl_music.methods.parts.ranks import of_all_ranks
+from ssl_music.methods.parts.segments import in_clips, in_segments, segment_samples
 
 
 class CPC(Method):

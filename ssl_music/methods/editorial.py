@@ -14,8 +14,8 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.methods.base import Method
-from ssl_music.methods.groups import SoundGroups
-from ssl_music.methods.targets import KEY, check_same_targets, digest_of
+from ssl_music.methods.parts.groups import SoundGroups
+from ssl_music.methods.parts.targets import KEY, check_same_targets, digest_of
 
 FIELDS = ("artist", "album")
 

@@ -14,9 +14,9 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.methods.base import Method
-from ssl_music.methods.pairs import hard_pairs, tag_pairs
-from ssl_music.methods.ranks import of_all_ranks
-from ssl_music.methods.tagging import labelled_examples
+from ssl_music.methods.parts.pairs import hard_pairs, tag_pairs
+from ssl_music.methods.parts.ranks import of_all_ranks
+from ssl_music.methods.parts.tagging import labelled_examples
 
 LOSSES = ("triplet", "multi_similarity")
 MARGIN, ALPHA, BETA, BASE, EPSILON = 0.2, 2.0, 50.0, 0.5, 0.1

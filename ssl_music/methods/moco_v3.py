@@ -13,10 +13,10 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.losses import row_info_nce
 from ssl_music.methods.base import Method
-from ssl_music.methods.chunks import in_chunks
-from ssl_music.methods.heads import mlp
-from ssl_music.methods.momentum import drift, follow, momentum_copy, raised
-from ssl_music.methods.ranks import of_all_ranks
+from ssl_music.methods.parts.chunks import in_chunks
+from ssl_music.methods.parts.heads import mlp
+from ssl_music.methods.parts.momentum import drift, follow, momentum_copy, raised
+from ssl_music.methods.parts.ranks import of_all_ranks
 
 
 class MoCoV3(Method):

@@ -16,8 +16,8 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.methods.base import Method, Stage
-from ssl_music.methods.pseudo import as_targets, check_sizes, check_tags, pseudo_labels, wait_for
-from ssl_music.methods.tagging import (
+from ssl_music.methods.parts.pseudo import as_targets, check_sizes, check_tags, pseudo_labels, wait_for
+from ssl_music.methods.parts.tagging import (
     batch_targets,
     chosen_tags,
     labelled_examples,

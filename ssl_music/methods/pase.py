@@ -11,10 +11,10 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
-from ssl_music.methods.ranks import of_all_ranks
-from ssl_music.methods.segments import in_clips, in_segments, segment_samples
-from ssl_music.methods.worker_targets import Targets
-from ssl_music.methods.workers import MutualInformationWorker, RegressionWorker, standardised
+from ssl_music.methods.parts.ranks import of_all_ranks
+from ssl_music.methods.parts.segments import in_clips, in_segments, segment_samples
+from ssl_music.methods.parts.worker_targets import Targets
+from ssl_music.methods.parts.workers import MutualInformationWorker, RegressionWorker, standardised
 
 
 class PASE(Method):

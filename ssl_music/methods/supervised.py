@@ -13,7 +13,7 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
-from ssl_music.methods.tagging import (
+from ssl_music.methods.parts.tagging import (
     balance,
     batch_targets,
     labelled_examples,

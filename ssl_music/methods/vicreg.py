@@ -11,8 +11,8 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.losses import vicreg
 from ssl_music.methods.base import Method
-from ssl_music.methods.heads import mlp
-from ssl_music.methods.ranks import of_all_ranks
+from ssl_music.methods.parts.heads import mlp
+from ssl_music.methods.parts.ranks import of_all_ranks
 
 
 class VICReg(Method):

@@ -10,7 +10,7 @@ from torch import nn
 
 from ssl_music._files import replacing
 from ssl_music.methods.base import Method
-from ssl_music.methods.collapse import CollapseWatch
+from ssl_music.methods.parts.collapse import CollapseWatch
 from ssl_music.methods.train.folder import RunFolder
 from ssl_music.methods.train.keep import Best, Last
 from ssl_music.methods.train.machine import machine

@@ -12,7 +12,7 @@ from pytorch_lightning.plugins.layer_sync import LayerSync
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_music.methods.ranks import of_all_ranks
+from ssl_music.methods.parts.ranks import of_all_ranks
 
 
 class SyncedNorms(LayerSync):

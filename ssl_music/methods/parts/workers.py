@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ssl_music.losses.base import at_least_float32, check_several
-from ssl_music.methods.heads import mlp
+from ssl_music.methods.parts.heads import mlp
 
 #: hidden units: those of the published settings, of every worker but the waveform's
 HIDDEN = 256
