@@ -106,21 +106,21 @@ def test_order_and_starts_stay_what_they_were():
 
 
 @pytest.mark.parametrize("drop_last", [True, False])
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("world_size", [2, 3, 5])
 def test_ranks_are_slices_of_the_global_batch(world_size, drop_last):
+    """Together they visit what one device would, in its order, each example once; all have as many batches."""
     choices = {"crops": 2, "epoch_of": "seconds", "drop_last": drop_last}
-    whole = loader(batch_size=2 * world_size, **choices)
-    ranks = [loader(batch_size=2, rank=rank, world_size=world_size, **choices) for rank in range(world_size)]
-    assert {len(rank) for rank in ranks} == {len(whole)}
-    for number in range(len(whole)):
-        alone = whole.batch(0, number)
-        together = [rank.batch(0, number) for rank in ranks]
-        assert len({len(batch) for batch in together}) == 1
-        rows = torch.cat([batch.rows for batch in together])
-        wave = torch.cat([batch.wave for batch in together], dim=1)
-        assert torch.equal(rows[: len(alone)], alone.rows)
-        assert torch.equal(wave[:, : len(alone)], alone.wave)
-        assert len(rows) - len(alone) < world_size
+    for batch_size in (1, 2, 3):
+        whole = loader(batch_size=batch_size * world_size, **choices)
+        one = [whole.batch(0, number) for number in range(len(whole))]
+        parts = {**choices, "batch_size": batch_size, "world_size": world_size}
+        ranks = [loader(rank=rank, **parts) for rank in range(world_size)]
+        assert len({len(rank) for rank in ranks}) == 1
+        together = [rank.batch(0, number) for number in range(len(ranks[0])) for rank in ranks]
+        assert all(len(batch) for batch in together)
+        assert torch.equal(torch.cat([batch.rows for batch in together]), torch.cat([batch.rows for batch in one]))
+        waves = [torch.cat([batch.wave for batch in batches], dim=1) for batches in (together, one)]
+        assert torch.equal(*waves)
 
 
 def test_short_tracks():
@@ -177,6 +177,7 @@ def test_without_shuffle_every_epoch_is_the_same():
     [
         ({"batch_size": 13}, "a batch of 13 needs 13 clips, but an epoch has 12: set batch_size to at most 12"),
         ({"batch_size": 7, "world_size": 2}, "7 on each of 2 devices needs 14 clips, .* to at most 6"),
+        ({"batch_size": 1, "world_size": 13, "drop_last": False}, "12 clips for 13 devices, and each wants one"),
         ({"rows": np.array([], int)}, "no track to train on: choose more"),
         ({"short": "lop"}, r"unknown choice for short tracks \(short\) 'lop'; did you mean 'loop'"),
         ({"epoch_of": "hours"}, r"unknown kind of epoch \(epoch_of\) 'hours'. Known: tracks, seconds"),

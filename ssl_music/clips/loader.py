@@ -26,7 +26,8 @@ class ClipLoader:
     """Crops of `rows` in batches, given to Lightning as it is (not wrapped in a torch DataLoader).
 
     A batch is `batch_size` examples with `crops` independent crops each. With several devices, global batch k is
-    `world_size · batch_size` examples long and each rank takes its own slice of it.
+    `world_size · batch_size` examples long and each rank takes its own slice of it: together they visit what one
+    device would, each example once. Where the last batch is kept, shares of it may differ by one.
 
     `short` decides about tracks shorter than a crop: "loop" repeats them from a drawn point on, "pad" puts silence
     behind them, "drop" leaves them out (`dropped` says how many). `epoch_of="tracks"` visits each track once an
@@ -109,7 +110,9 @@ class ClipLoader:
         self._order: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return self._slots_an_epoch // self._whole if self.drop_last else -(-self._slots_an_epoch // self._whole)
+        full, rest = divmod(self._slots_an_epoch, self._whole)
+        # a rest that does not give every rank something goes into the last batch
+        return full + (not self.drop_last and rest >= (1 if self._kinds else self.world_size))
 
     def __iter__(self) -> Iterator[Clips]:
         """A generator: it asks where to begin at its first step, since Lightning sets the epoch after `iter`."""
@@ -197,6 +200,10 @@ class ClipLoader:
                 f"number, such as {self.batch_size + 1}"
             )
         have = self._slots_an_epoch
+        if have < self.world_size:
+            raise UserError(
+                f"{have} clips for {self.world_size} devices, and each wants one: use fewer, or add music"
+            )
         if self.drop_last and have < self._whole:
             devices = f" on each of {self.world_size} devices" if self.world_size > 1 else ""
             most = have // self.world_size
@@ -210,13 +217,12 @@ class ClipLoader:
         """The slots of this rank in batch `number`."""
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, self._ordered(epoch))
-        slots = self._order[1][number * self._whole : (number + 1) * self._whole]
-        if len(slots) < self._whole:
-            # the last batch: equal shares, since ranks wait for each other; what is missing is filled from its front
-            parts = self.world_size * (2 if self._kinds else 1)
+        last = number == len(self) - 1 and not self.drop_last
+        slots = self._order[1][number * self._whole : None if last else (number + 1) * self._whole]
+        if last and self._kinds:  # what is missing of equal shares, half of each kind, is filled from the front
+            parts = self.world_size * 2
             slots = np.resize(slots, -(-len(slots) // parts) * parts)
-        share = len(slots) // self.world_size
-        return slots[self.rank * share : (self.rank + 1) * share]
+        return np.array_split(slots, self.world_size)[self.rank]
 
     def _ordered(self, epoch: int) -> np.ndarray:
         """Every slot of an epoch. Without halves a slot is the number of an example."""
