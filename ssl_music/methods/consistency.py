@@ -17,6 +17,7 @@ from ssl_music.methods.base import Method, Stage
 from ssl_music.methods.parts.tagging import (
     batch_targets,
     labelled_examples,
+    labelled_half,
     made_tagger,
     new_tagger,
     split_and_unlabelled,
@@ -102,8 +103,7 @@ class Consistency(Method):
         return labelled_examples(catalog, tracks, self.column, self.tags)
 
     def halves(self, catalog: Catalog, tracks: Sequence[Track]) -> np.ndarray | None:
-        labelled = tag_targets(catalog, tracks, self.column, self.tags).any(axis=1)
-        return None if labelled.all() else np.asarray(labelled)
+        return labelled_half(catalog, tracks, self.column, self.tags)
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
         self.tagger = new_tagger(

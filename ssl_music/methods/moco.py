@@ -20,6 +20,7 @@ from ssl_music.methods.parts.chunks import in_chunks
 from ssl_music.methods.parts.heads import mlp
 from ssl_music.methods.parts.momentum import drift, follow, momentum_copy
 from ssl_music.methods.parts.ranks import of_all_ranks
+from ssl_music.methods.parts.views import both_views, check_crops
 
 
 class MoCo(Method):
@@ -70,8 +71,6 @@ class MoCo(Method):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(encoder, augment=augment, learning_rate=learning_rate, weight_decay=weight_decay)
-        if crops not in (1, 2):
-            raise UserError(f"MoCo: crops={crops}; wanted 2 (each view its own crop) or 1 (both views of one crop)")
         if not 0 <= momentum < 1 or not temperature > 0:
             raise UserError(
                 f"MoCo: momentum={momentum}, temperature={temperature}; wanted 0 ≤ momentum < 1, both > 0"
@@ -82,7 +81,7 @@ class MoCo(Method):
                 f"MoCo: queue_size={queue_size}, projection_dim={projection_dim}, hidden_dim={hidden_dim}, "
                 f"norm_splits={norm_splits}; wanted 1 or more"
             )
-        self.crops = crops
+        self.crops = check_crops("MoCo", crops)
         self.queue_size = queue_size
         self.momentum = momentum
         self.temperature = temperature
@@ -106,7 +105,7 @@ class MoCo(Method):
             )
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
-        waves = self.augmented(torch.cat([clips.view(0), clips.view(self.crops - 1)]))  # (2B, 1, T)
+        waves = self.augmented(both_views(clips, self.crops))  # (2B, 1, T)
         first, second = waves.chunk(2)
         embedding = torch.cat([self.encoded(group) for group in self._groups(first)])  # (B, D)
         query = self.projector(embedding)  # (B, P)

@@ -13,10 +13,10 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.losses import row_info_nce
 from ssl_music.methods.base import Method
-from ssl_music.methods.parts.chunks import in_chunks
 from ssl_music.methods.parts.heads import mlp
-from ssl_music.methods.parts.momentum import drift, follow, momentum_copy, raised
+from ssl_music.methods.parts.momentum import drift, follow, momentum_copy, momentum_views, raised
 from ssl_music.methods.parts.ranks import of_all_ranks
+from ssl_music.methods.parts.views import both_views, check_crops
 
 
 class MoCoV3(Method):
@@ -62,8 +62,6 @@ class MoCoV3(Method):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(encoder, augment=augment, learning_rate=learning_rate, weight_decay=weight_decay)
-        if crops not in (1, 2):
-            raise UserError(f"MoCoV3: crops={crops}; wanted 2 (each view its own crop) or 1 (both views of one crop)")
         if not 0 <= momentum <= 1:
             raise UserError(f"MoCoV3: momentum={momentum}; wanted 0 to 1 (the paper: 0.99)")
         if not temperature > 0:
@@ -73,7 +71,7 @@ class MoCoV3(Method):
                 f"MoCoV3: projection_dim={projection_dim}, hidden_dim={hidden_dim}, "
                 f"projector_layers={projector_layers}; wanted 1 or more"
             )
-        self.crops = crops
+        self.crops = check_crops("MoCoV3", crops)
         self.momentum = momentum
         self.temperature = temperature
         self.projection_dim = projection_dim
@@ -89,7 +87,7 @@ class MoCoV3(Method):
         self.momentum_encoder.load_state_dict(self.encoder.state_dict())  # it may have been given other weights
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
-        waves = self.augmented(torch.cat([clips.view(0), clips.view(self.crops - 1)]))  # (2B, 1, T)
+        waves = self.augmented(both_views(clips, self.crops))  # (2B, 1, T)
         embedding = self.encoded(waves)  # (2B, D)
         # gathered before the heads, whose batch norms then see the whole batch; a view at a time, as published
         views = of_all_ranks(torch.stack(embedding.chunk(2)))  # (2, world size · B, D)
@@ -98,18 +96,13 @@ class MoCoV3(Method):
         first, second = (self.projector(view) for view in views)
         self.watched = {"embedding": embedding.detach(), "projection": torch.cat([first, second]).detach()}
         self.pairs = first.detach(), second.detach()
-        keys = self._keys(waves)
+        rows = self.chunk_size or len(waves)
+        keys = momentum_views(self.momentum_encoder, self.momentum_projector, waves, rows)
         one = row_info_nce(self.predictor(first), keys[1], self.temperature)
         other = row_info_nce(self.predictor(second), keys[0], self.temperature)
         loss = one + other
         trivial = 2 * 2 * self.temperature * math.log(len(first))
         return {"loss": loss, "loss_over_trivial": loss.detach() / trivial}
-
-    @torch.no_grad()
-    def _keys(self, waves: Tensor) -> list[Tensor]:
-        embedding = in_chunks(self.momentum_encoder, waves, self.chunk_size or len(waves))  # (2B, D)
-        views = of_all_ranks(torch.stack(embedding.chunk(2)))
-        return [self.momentum_projector(view) for view in views]  # (world size · B, P) each
 
     def stepped(self) -> None:
         """The momentum copies follow, more and more slowly."""

@@ -21,6 +21,7 @@ from ssl_music.methods.parts.tagging import (
     batch_targets,
     chosen_tags,
     labelled_examples,
+    labelled_half,
     made_tagger,
     new_tagger,
     split_and_unlabelled,
@@ -156,8 +157,7 @@ class NoisyStudent(Method):
         return labelled_examples(catalog, tracks, self.column, self.tags)
 
     def halves(self, catalog: Catalog, tracks: Sequence[Track]) -> np.ndarray | None:
-        labelled = tag_targets(catalog, tracks, self.column, self.tags).any(axis=1)
-        return None if labelled.all() else np.asarray(labelled)
+        return labelled_half(catalog, tracks, self.column, self.tags)
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
         self.tagger = new_tagger(

@@ -13,6 +13,7 @@ from ssl_music.losses import nt_xent, trivial_loss
 from ssl_music.methods.base import Method
 from ssl_music.methods.parts.heads import mlp
 from ssl_music.methods.parts.ranks import of_all_ranks
+from ssl_music.methods.parts.views import both_views, check_crops
 
 
 class SimCLR(Method):
@@ -56,14 +57,12 @@ class SimCLR(Method):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(encoder, augment=augment, learning_rate=learning_rate, weight_decay=weight_decay)
-        if crops not in (1, 2):
-            raise UserError(f"SimCLR: crops={crops}; wanted 2 (each view its own crop) or 1 (both views of one crop)")
         if not temperature > 0:
             raise UserError(f"SimCLR: temperature={temperature}; wanted above 0 (CLMR: 0.5)")
         width = encoder.embedding_dim if hidden_dim is None else hidden_dim
         if width < 1 or projection_dim < 1:
             raise UserError(f"SimCLR: hidden_dim={hidden_dim}, projection_dim={projection_dim}; wanted 1 or more")
-        self.crops = crops
+        self.crops = check_crops("SimCLR", crops)
         self.temperature = temperature
         self.decoupled = decoupled
         self.projection_dim = projection_dim
@@ -71,8 +70,7 @@ class SimCLR(Method):
         self.projector = mlp(encoder.embedding_dim, width, projection_dim, bias=False)
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
-        waves = torch.cat([clips.view(0), clips.view(self.crops - 1)])  # (2B, 1, T)
-        # both views in one forward pass, so that batch norm sees one distribution
+        waves = both_views(clips, self.crops)  # (2B, 1, T)
         embedding = self.encoded(self.augmented(waves))  # (2B, D)
         projection = self.projector(embedding)  # (2B, P)
         self.watched = {"embedding": embedding.detach(), "projection": projection.detach()}

@@ -13,6 +13,7 @@ from ssl_music.losses import vicreg
 from ssl_music.methods.base import Method
 from ssl_music.methods.parts.heads import mlp
 from ssl_music.methods.parts.ranks import of_all_ranks
+from ssl_music.methods.parts.views import both_views, check_crops
 
 
 class VICReg(Method):
@@ -65,8 +66,6 @@ class VICReg(Method):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(encoder, augment=augment, learning_rate=learning_rate, weight_decay=weight_decay)
-        if crops not in (1, 2):
-            raise UserError(f"VICReg: crops={crops}; wanted 2 (each view its own crop) or 1 (both views of one crop)")
         if not (invariance >= 0 and variance > 0 and covariance >= 0):
             came = f"invariance={invariance}, variance={variance}, covariance={covariance}"
             raise UserError(
@@ -76,7 +75,7 @@ class VICReg(Method):
         width = 4 * encoder.embedding_dim if expander_dim is None else expander_dim
         if width < 2:
             raise UserError(f"VICReg: expander_dim={expander_dim}; wanted 2 or more (the paper: 8192)")
-        self.crops = crops
+        self.crops = check_crops("VICReg", crops)
         self.invariance = invariance
         self.variance = variance
         self.covariance = covariance
@@ -85,7 +84,7 @@ class VICReg(Method):
         self.expander = mlp(encoder.embedding_dim, width, width, width, norm=True, bias=False)
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
-        waves = torch.cat([clips.view(0), clips.view(self.crops - 1)])  # (2B, 1, T)
+        waves = both_views(clips, self.crops)  # (2B, 1, T)
         embedding = self.encoded(self.augmented(waves))  # (2B, D)
         rows = of_all_ranks(torch.stack(embedding.chunk(2)))  # (2, world size · B, D)
         projection = self.expander(rows.flatten(0, 1))  # (2 · world size · B, P)

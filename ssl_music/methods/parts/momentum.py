@@ -4,7 +4,10 @@ import copy
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from ssl_music.methods.parts.chunks import in_chunks
+from ssl_music.methods.parts.ranks import of_all_ranks
 
 
 def momentum_copy(module: nn.Module) -> nn.Module:
@@ -31,6 +34,18 @@ def follow(target: nn.Module, source: nn.Module, decay: float, *, buffers: bool 
     if buffers:
         for ours, given in zip(target.buffers(), source.buffers(), strict=True):
             ours.copy_(given)
+
+
+@torch.no_grad()
+def momentum_views(encoder: nn.Module, projector: nn.Module, waves: Tensor, rows: int) -> list[Tensor]:
+    """What momentum copies of encoder and projector make of both views, `rows` at a time through the encoder.
+
+    The projector sees the views one by one, each of the whole batch on all ranks, for its batch norms.
+
+    Shape: waves (2B, 1, T) → two of (world size · B, P).
+    """
+    views = of_all_ranks(torch.stack(in_chunks(encoder, waves, rows).chunk(2)))  # (2, world size · B, D)
+    return [projector(view) for view in views]
 
 
 @torch.no_grad()

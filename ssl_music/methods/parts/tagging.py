@@ -49,6 +49,14 @@ def labelled_examples(
     return [tracks[int(row)] for row in rows], targets[rows]
 
 
+def labelled_half(
+    catalog: Catalog, tracks: Sequence[Track], column: str | None, tags: Sequence[str] | None = None
+) -> np.ndarray | None:
+    """Which tracks have a chosen tag, for batches of half these and half others; None where all have one."""
+    labelled = np.asarray(tag_targets(catalog, tracks, column, tags).any(axis=1))
+    return None if labelled.all() else labelled
+
+
 def new_tagger(
     encoder: Encoder,
     catalog: Catalog,
