@@ -105,6 +105,23 @@ def test_resumes_after_kill_9(uninterrupted: dict[str, Path], tmp_path: Path) ->
     same_run(tiny_training(tmp_path, **TRAININGS["every step"][0]), uninterrupted["every step"])
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is of POSIX")
+@pytest.mark.parametrize("kind", ["MoCo", "BYOL", "CPC"])
+def test_everything_that_moves_survives_kill_9(kind: str, tmp_path: Path) -> None:
+    """Queue, momentum encoder with its schedule, average, rates, clipping: all at once, in the middle of epoch 2."""
+    settings = {
+        "kind": kind,
+        "norm": "batch",
+        "checkpoint_every_steps": 1,
+        "ema_decay": 0.9,
+        "optimizer": {"schedule": "cosine", "warmup_steps": 3},
+        "trainer": {"gradient_clip_val": 1.0, "precision": "bf16-mixed"},
+    }
+    killed = run_program(tmp_path / "killed", {**settings, "stop": ["batch", 1, 1], "how": "kill"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    same_run(tiny_training(tmp_path / "killed", **settings), tiny_training(tmp_path / "whole", **settings))
+
+
 def test_ctrl_c_is_an_interrupt_and_resumable(uninterrupted: dict[str, Path], tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
