@@ -184,7 +184,7 @@ def otherwise(recipe: dict, path: tuple, world: Path) -> dict:
         "NoisyStudent": "Supervised", "Consistency": "SimCLR", "MusicTaggingTransformer": "ShortChunk",
         "expansion": "distillation", "distillation": "expansion", "noisy_student": "light",
         "MusiCNN": "SampleCNN", "group": "layer", "clmr": "light",
-        "linear": "mlp", "seconds": "tracks", "bf16-mixed": "32-true", "genre": "tags", "tags": "genre",
+        "lars": "adam", "linear": "mlp", "seconds": "tracks", "bf16-mixed": "32-true", "genre": "tags", "tags": "genre",
         "MoCo": "SimCLR", "BYOL": "SimCLR", "cosine": "constant",
     }  # fmt: skip
     if paths != old:
@@ -197,6 +197,8 @@ def otherwise(recipe: dict, path: tuple, world: Path) -> dict:
         node[last] = old // 64  # one key more among thousands drowns in bfloat16
     elif isinstance(old, int):
         node[last] = old + 1
+    elif last == "weight_decay":  # in two steps half of it would round away
+        node[last] = old + 0.1
     elif isinstance(old, float):
         node[last] = old / 2
     elif isinstance(old, list):
