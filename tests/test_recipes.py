@@ -184,7 +184,8 @@ def otherwise(recipe: dict, path: tuple, world: Path) -> dict:
         "NoisyStudent": "Supervised", "Consistency": "SimCLR", "MusicTaggingTransformer": "ShortChunk",
         "expansion": "distillation", "distillation": "expansion", "noisy_student": "light",
         "MusiCNN": "SampleCNN", "group": "layer", "clmr": "light",
-        "lars": "adam", "linear": "mlp", "seconds": "tracks", "bf16-mixed": "32-true", "genre": "tags", "tags": "genre",
+        "lars": "adam", "linear": "mlp", "seconds": "tracks", "bf16-mixed": "32-true", "genre": "tags",
+        "tags": "genre",
         "MoCo": "SimCLR", "BYOL": "SimCLR", "cosine": "constant",
     }  # fmt: skip
     if paths != old:
