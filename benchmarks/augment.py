@@ -22,6 +22,7 @@ from statistics import median
 import numpy as np
 import torch
 from peers import CLMR, RATE, SAMPLES, Job, Peer, installed, timed
+from readme import fill_readme
 
 from ssl_music import augment
 from ssl_music._files import replacing
@@ -30,7 +31,6 @@ from ssl_music.augment import presets
 from ssl_music.augment.convolve import SHORTEST_FRAME, filtered
 from ssl_music.augment.fused import ROWS_PER_PASS
 
-README = Path(__file__).parents[1] / "README.md"
 RESULTS = Path(__file__).parent / "results" / "augment.md"
 LINEAR = ("PolarityInversion", "Gain", "HighLowPass", "Delay", "Reverb")
 WHOLE = 60_000  # the FFT size that holds a clip and the ringing of a filter
@@ -66,7 +66,7 @@ def main() -> None:
         ]
     )
     print(text)
-    _fill_readme(_against(peers, times))
+    fill_readme("augment", _against(peers, times))
     with replacing(RESULTS) as path:
         path.write_text(f"# Augmentation\n\n`benchmarks/augment.py`. {text}\n")
 
@@ -152,14 +152,6 @@ def _resident(field: str) -> int:
 
 
 # ---- tables
-
-
-def _fill_readme(table: str) -> None:
-    """Published numbers are written by the script that measured them."""
-    begin, end = "<!-- benchmark: augment -->\n", "<!-- end -->"
-    before, rest = README.read_text().split(begin)
-    with replacing(README) as path:
-        path.write_text(f"{before}{begin}{table}\n{rest[rest.index(end) :]}")
 
 
 def _against(peers: list[Peer], times: Mapping[tuple[str, str], list[float]]) -> str:

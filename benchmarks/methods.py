@@ -1,6 +1,6 @@
 """What each way of learning is worth: same encoder, same music, same number of steps, one after another.
 
-    python benchmarks/methods.py MUSIC --labels MUSIC/tracks.csv [--steps 600] [--only NAMES] [--out runs/methods]
+    python benchmarks/methods.py [MUSIC --labels MUSIC/tracks.csv] [--steps 500] [--only NAMES] [--out runs/methods]
 
 MUSIC is a folder with a table of labels: columns of genre, style and instrument to probe (`--columns`), one of
 artists to search by. Every method trains the log-mel ShortChunk of recipes/clmr_small.yaml in a process of its own,
@@ -29,11 +29,12 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from readme import fill_readme
 
 from ssl_music import checkpoint, index, metrics
 from ssl_music import pack as packing
 from ssl_music._files import replacing
-from ssl_music.catalogs import Folder
+from ssl_music.catalogs import Folder, Synthetic
 from ssl_music.embed import embed
 from ssl_music.encoders import Encoder, LogMelStatistics, ShortChunk
 from ssl_music.pack import Pack
@@ -41,7 +42,7 @@ from ssl_music.probe import probe
 from ssl_music.quickstart import calibrate
 from ssl_music.vectors import Vectors
 
-RESULTS = Path(__file__).parent / "results" / "methods.md"
+RESULTS = Path(__file__).parent / "results"
 RECIPE = yaml.safe_load((Path(__file__).parent.parent / "recipes" / "clmr_small.yaml").read_text())
 ENCODER = RECIPE["method"]["init_args"]["encoder"]
 CHAIN = RECIPE["method"]["init_args"]["augment"]
@@ -72,16 +73,21 @@ def cases(genre: str) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     words = argparse.ArgumentParser(description="What each way of learning is worth.")
-    words.add_argument("music", type=Path)
-    words.add_argument("--labels", type=Path, required=True)
-    words.add_argument("--columns", default="task_genre,task_style,task_instrument")
-    words.add_argument("--artists", default="task_artist")
-    words.add_argument("--steps", type=int, default=600)
+    words.add_argument("music", type=Path, nargs="?")
+    words.add_argument("--labels", type=Path)
+    words.add_argument("--columns", help="genre first")
+    words.add_argument("--artists", help="a column")
+    words.add_argument("--steps", type=int, default=500)
     words.add_argument("--only", default="")
     words.add_argument("--out", type=Path, default=Path("runs/methods"))
     chosen = words.parse_args()
+    chosen.columns = chosen.columns or ("task_genre,task_style,task_instrument" if chosen.music else "genre,tempo")
+    chosen.artists = chosen.artists or ("task_artist" if chosen.music else "artist")
     columns = chosen.columns.split(",")
-    catalog = Folder(chosen.music, labels=chosen.labels, columns=[*columns, chosen.artists])
+    if chosen.music:
+        catalog = Folder(chosen.music, labels=chosen.labels, columns=[*columns, chosen.artists])
+    else:
+        catalog = Synthetic(chosen.out / "music", seed=42)
     packed = packing.pack(catalog, chosen.out / "pack", sample_rate=22050)
     wanted = {
         name: case for name, case in cases(columns[0]).items() if not chosen.only or name in chosen.only.split(",")
@@ -211,6 +217,8 @@ def slug(name: str) -> str:
 def write(rows: dict[str, dict], columns: list[str], chosen: argparse.Namespace, packed: Pack) -> None:
     heading = ["method", *columns, f"same artist P@{NEIGHBOURS}", "clips/s", "peak MiB", "s", "alarm"]
     seconds = statistics.median(row["seconds"] for row in rows.values() if "seconds" in row)
+    lines = [f"| {' | '.join(heading)} |", f"|---|{'---:|' * (len(heading) - 1)}"]
+    lines += [line(name, row, columns) for name, row in rows.items()]
     text = f"""# Ways to learn, held against each other
 
 {os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, CPU only. {chosen.steps} steps of Adam 1e-3
@@ -219,15 +227,25 @@ recipes/clmr_small.yaml, seed 42. Music: {len(packed.tracks)} tracks, {packed.sp
 {packed.fingerprint()}. Linear probes, balanced accuracy on the test split with 95 % bootstrap intervals over groups.
 † the method was given these labels (of the training split).
 
-| {" | ".join(heading)} |
-|---|{"---:|" * (len(heading) - 1)}
-{chr(10).join(line(name, row, columns) for name, row in rows.items())}
+{chr(10).join(lines)}
 
 Written by `benchmarks/methods.py`.
 """
-    with replacing(RESULTS) as temporary:
+    with replacing(RESULTS / ("methods.md" if chosen.music else "methods-builtin.md")) as temporary:
         temporary.write_text(text)
+    if chosen.music:
+        fill_readme("methods", "\n".join(short(rows, columns)))
     print(text)
+
+
+def short(rows: dict[str, dict], columns: list[str]) -> list[str]:
+    """The README's table: values and intervals of the first columns, speed, memory."""
+    heading = ["", *(column.removeprefix("task_") for column in columns), "same artist", "clips/s", "MiB"]
+    lines = [f"| {' | '.join(heading)} |", f"|---|{'---:|' * (len(heading) - 1)}"]
+    for name, row in rows.items():
+        cells = line(name, row, columns).strip("| ").split(" | ")
+        lines.append(f"| {' | '.join(cells[: len(heading)])} |")
+    return lines
 
 
 if __name__ == "__main__":
