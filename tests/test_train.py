@@ -168,6 +168,14 @@ def test_what_is_refused_before_anything_is_written(settings: dict, message: str
     assert not (tmp_path / "run").exists()
 
 
+def test_a_mistake_that_shows_in_the_first_step_leaves_nothing(tmp_path: Path) -> None:
+    settings = {"kind": "MoCo", "norm": "batch", "batch_size": 2}
+    with pytest.raises(UserError, match="norm_splits=2 groups leave batch norm fewer than 2"):
+        tiny_training(tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+    tiny_training(tmp_path / "run", **{**settings, "batch_size": 4})
+
+
 def test_places_that_cannot_be_a_run_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):

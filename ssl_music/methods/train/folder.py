@@ -94,6 +94,14 @@ class RunFolder:
         self.run["sessions"] = [*self.run.get("sessions", []), session]
         self._write()
 
+    def forget(self) -> None:
+        """Takes back `start`, where a user's mistake showed before anything was learnt."""
+        if self.resumable is None:
+            for path in (self.out / "run.json", self.metrics, self.machine):
+                path.unlink(missing_ok=True)
+            if not any(self.out.iterdir()):
+                self.out.rmdir()
+
     def finish(self, **results: Any) -> None:
         """Adds what came out."""
         self.run |= {**plain(results), "finished": _now()}

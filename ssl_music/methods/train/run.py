@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ssl_music import checkpoint
 from ssl_music.catalogs import Catalog
+from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
 from ssl_music.methods.parts.collapse import CollapseWatch
 from ssl_music.methods.train.average import Average
@@ -98,7 +99,12 @@ def run(method: Method, catalog: Catalog, out: Path, settings: Settings, recipe:
     if folder.resumable is not None:
         _say(f"{folder.out}: resuming from last.ckpt")
 
-    fit(trainer, method, batches, resume=folder.resumable)
+    try:
+        fit(trainer, method, batches, resume=folder.resumable)
+    except UserError:
+        if trainer.is_global_zero and trainer.global_step == 0:
+            folder.forget()
+        raise
     return weights_path(folder, method)
 
 
