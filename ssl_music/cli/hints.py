@@ -41,7 +41,16 @@ def taught(message: str, parser: jsonargparse.ArgumentParser) -> UserError:
         return _at(wrong[1], unknown_name("argument", wrong[2], known))
     if wrong := re.search(r"unrecognized arguments: --([\w.-]+)", message, re.IGNORECASE):
         return unknown_name("argument", wrong[1].replace("-", "_"), _arguments(parser))
-    return UserError(re.sub(r"\s*\n\s*", " ", message).strip())
+    return _plain(message, where)
+
+
+def _plain(message: str, where: str) -> UserError:
+    """The message in one line; of a value that fits no type of several, what came and what was wanted."""
+    line = re.sub(r"\s*\n\s*", " ", message).strip()
+    if wrong := re.search(r"any of the Union subtypes .* Given value: (.*)$", line):
+        wanted = re.findall(r"Expected a (?:<class '([^']+)'>|typing\.Literal\[([^]]+)\])", line)
+        return UserError(f"in {where}: came {wrong[1]!r}; wanted {', or '.join(a or b for a, b in wanted)}")
+    return UserError(line)
 
 
 def _unknown_option(name: str, where: str, message: str, parser: jsonargparse.ArgumentParser) -> UserError:
