@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRA ?= cpu
+# test files that run side by side, each with one thread for torch
+JOBS ?= 2
 # threads that sleep while they wait for each other: otherwise a second busy program makes torch 20 times slower
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -11,7 +13,7 @@ quickstart: .venv/.installed
 	$(BIN)/ssl-music quickstart
 
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .
