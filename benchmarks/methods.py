@@ -78,7 +78,7 @@ def main() -> None:
     words.add_argument("--columns", help="genre first")
     words.add_argument("--artists", help="a column")
     words.add_argument("--steps", type=int, default=500)
-    words.add_argument("--only", default="")
+    words.add_argument("--only", default="", help="names as in the table, with ; between them")
     words.add_argument("--out", type=Path, default=Path("runs/methods"))
     chosen = words.parse_args()
     chosen.columns = chosen.columns or ("task_genre,task_style,task_instrument" if chosen.music else "genre,tempo")
@@ -90,7 +90,7 @@ def main() -> None:
         catalog = Synthetic(chosen.out / "music", seed=42)
     packed = packing.pack(catalog, chosen.out / "pack", sample_rate=22050)
     wanted = {
-        name: case for name, case in cases(columns[0]).items() if not chosen.only or name in chosen.only.split(",")
+        name: case for name, case in cases(columns[0]).items() if not chosen.only or name in chosen.only.split(";")
     }
     empty = peak_bytes([sys.executable, "-c", "import ssl_music.methods.train"])[1]
     rows = {name: measured(encoder, packed, chosen, name) for name, encoder in references(packed).items()}

@@ -34,7 +34,7 @@ def pretrain(
     trainer: dict[str, Any],
     config: dict[str, Any],
 ) -> None:
-    """Train an encoder or a tagger by a recipe: SimCLR (= CLMR) without labels, Supervised with them.
+    """Train an encoder or a tagger by a recipe: without labels, with them, or with some.
 
     Args:
         method: how the encoder learns.
