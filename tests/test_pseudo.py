@@ -13,6 +13,7 @@ from semi_toy import PartlyLabelled
 from training_toy import tiny_encoder
 
 from ssl_music.errors import UserError
+from ssl_music.methods.parts import pseudo
 from ssl_music.methods.parts.pseudo import as_targets, check_sizes, check_tags, even_starts, pseudo_labels
 from ssl_music.tagger import Tagger
 
@@ -110,13 +111,33 @@ def test_labels_of_other_tracks_or_chunks_are_refused(tmp_path: Path) -> None:
         labels_of(teacher, file)
 
 
-def test_interrupted_labelling_leaves_nothing_and_begins_anew(tmp_path: Path) -> None:
-    teacher = some_teacher()
-    whole = labels_of(teacher, tmp_path / "whole")
+def test_interrupted_labelling_goes_on(tmp_path: Path) -> None:
+    teacher, music = some_teacher(), PartlyLabelled()
+    whole = labels_of(teacher, tmp_path / "whole", music)
     with pytest.raises(RuntimeError, match="stopped by the test"):
         labels_of(teacher, tmp_path / "labels", PartlyLabelled(stop_at=7))
-    assert [file.name for file in tmp_path.iterdir()] == ["whole"]
-    np.testing.assert_array_equal(labels_of(teacher, tmp_path / "labels"), whole)
+    assert {file.name for file in tmp_path.iterdir()} == {"whole", "labels.partial.npz"}
+    again = PartlyLabelled()
+    np.testing.assert_array_equal(labels_of(teacher, tmp_path / "labels", again), whole)
+    assert 0 < again.labelled_tracks < music.labelled_tracks
+    assert {file.name for file in tmp_path.iterdir()} == {"whole", "labels"}
+
+
+def test_what_was_done_by_another_teacher_is_no_help(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stopped by the test"):
+        labels_of(some_teacher(1), tmp_path / "labels", PartlyLabelled(stop_at=7))
+    music = PartlyLabelled()
+    labels_of(some_teacher(), tmp_path / "labels", music)
+    assert music.labelled_tracks == len(music.split("train")[6:])
+
+
+def test_what_is_done_is_kept_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pseudo, "KEEP_SECONDS", 0.0)
+    written = []
+    write = pseudo._write
+    monkeypatch.setattr(pseudo, "_write", lambda *told: (written.append(len(told[1])), write(*told)))
+    labels = labels_of(some_teacher(), tmp_path / "labels")
+    assert written == [*range(1, len(labels) + 1), len(labels)]
 
 
 def test_other_processes_wait_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

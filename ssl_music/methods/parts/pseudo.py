@@ -23,6 +23,8 @@ from ssl_music.errors import UserError
 from ssl_music.tagger import Tagger
 
 FORMAT = "ssl_music.pseudo_labels/1"
+#: how often what is done is kept
+KEEP_SECONDS = 30.0
 
 
 def pseudo_labels(
@@ -38,9 +40,10 @@ def pseudo_labels(
     """The teacher's probabilities for each of `tracks`, from `file` where it labelled them before.
 
     A track's are the mean over evenly spaced chunks of clean audio: 16 of them in the 2020 comparison (Won et al.,
-    arXiv 2006.00751). One track is in memory at a time. `file` is written whole when all tracks are done: labelling
-    that was interrupted begins anew. A file of another teacher, or of other music, is an error. The teacher itself
-    stays as it is; a copy of it listens, in evaluation mode.
+    arXiv 2006.00751). One track is in memory at a time. `file` is written whole when all tracks are done; until then
+    what is done is kept beside it, and labelling that was interrupted goes on there (after a kill, with at most
+    `KEEP_SECONDS` done again). A file of another teacher, or of other music, is an error. The teacher itself stays as
+    it is; a copy of it listens, in evaluation mode.
 
     With several processes the first one labels and writes; the others wait for the file, wherever each of them stands
     (torch.distributed need not have begun).
@@ -62,15 +65,31 @@ def pseudo_labels(
     row = {track.id: number for number, track in enumerate(catalog.tracks)}
     source, place = waves(catalog, teacher.encoder.sample_rate), choose_device(device)
     listener = folded(teacher).to(place)
-    probabilities = np.empty((len(tracks), len(teacher.tags)), np.float32)
-    bar = tqdm(tracks, "pseudo-labels", unit="track", disable=None if progress else True)
-    for number, track in enumerate(bar):
-        wave = _chunks(source, row[track.id], teacher.encoder.input_samples, chunks_per_track)
-        with torch.inference_mode():
-            clips = torch.from_numpy(wave).to(place).float().mul_(1 / 32768).unsqueeze(1)  # (n, 1, T)
-            probabilities[number] = listener.probabilities(clips).mean(dim=0).cpu().numpy()
-    with replacing(file) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, probabilities=probabilities, facts=np.array(json.dumps(facts)))
+    kept = file.with_name(f"{file.stem}.partial.npz")
+    done = _kept(kept, facts)  # (n, K)
+    probabilities = np.concatenate([done, np.empty((len(tracks) - len(done), len(teacher.tags)), np.float32)])
+    number, saved = len(done), time.monotonic()
+    bar = tqdm(
+        total=len(tracks), initial=number, desc="pseudo-labels", unit="track", disable=None if progress else True
+    )
+    try:
+        while number < len(tracks):
+            wave = _chunks(source, row[tracks[number].id], teacher.encoder.input_samples, chunks_per_track)
+            with torch.inference_mode():
+                clips = torch.from_numpy(wave).to(place).float().mul_(1 / 32768).unsqueeze(1)  # (n, 1, T)
+                probabilities[number] = listener.probabilities(clips).mean(dim=0).cpu().numpy()
+            number += 1
+            bar.update()
+            if time.monotonic() - saved > KEEP_SECONDS:
+                _write(kept, probabilities[:number], facts)
+                saved = time.monotonic()
+    except BaseException:
+        _write(kept, probabilities[:number], facts)
+        raise
+    finally:
+        bar.close()
+    _write(file, probabilities, facts)
+    kept.unlink(missing_ok=True)
     return probabilities
 
 
@@ -160,6 +179,20 @@ def _chunks(source: Waves, row: int, input_samples: int, count: int) -> np.ndarr
         return np.resize(whole, (1, input_samples))
     starts = even_starts(samples, input_samples, count)
     return source.gather(np.full(len(starts), row), starts, input_samples)
+
+
+def _write(file: Path, probabilities: np.ndarray, facts: dict[str, Any]) -> None:
+    with replacing(file) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, probabilities=probabilities, facts=np.array(json.dumps(facts)))
+
+
+def _kept(file: Path, facts: dict[str, Any]) -> np.ndarray:
+    """What an interrupted labelling had done, if it was this one: (n, K)."""
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as opened:
+            if json.loads(opened["facts"].item()) == facts:
+                return opened["probabilities"]
+    return np.empty((0, len(facts["tags"])), np.float32)
 
 
 def _read(file: Path, facts: dict[str, Any]) -> np.ndarray:
