@@ -16,6 +16,7 @@ from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.methods import MetricLearning
+from ssl_music.methods.metric_learning import MOST_ROWS_OF_TRIPLETS
 from ssl_music.methods.parts.pairs import hard_pairs, tag_pairs
 from ssl_music.methods.train import train
 
@@ -191,3 +192,10 @@ def test_without_the_library_its_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(UserError, match=r"ssl-music\[metric\]"):
         MetricLearning(tiny_encoder())
+
+
+def test_triplets_of_a_batch_that_is_too_large() -> None:
+    method = MetricLearning(tiny_encoder(), "pitch")
+    rows = MOST_ROWS_OF_TRIPLETS + 1
+    with pytest.raises(UserError, match="triplets of a batch of 513 rows do not fit; wanted at most 512"):
+        method.losses(Clips(torch.zeros(1, rows, 1, 243), torch.arange(rows), torch.eye(3)[torch.arange(rows) % 3]))

@@ -20,6 +20,8 @@ from ssl_music.methods.parts.tagging import labelled_examples
 
 LOSSES = ("triplet", "multi_similarity")
 MARGIN, ALPHA, BETA, BASE, EPSILON = 0.2, 2.0, 50.0, 0.5, 0.1
+#: triplets grow with the third power of the batch: 512 rows of ten tags make 12 million, 0.4 GB
+MOST_ROWS_OF_TRIPLETS = 512
 
 
 class MetricLearning(Method):
@@ -29,7 +31,7 @@ class MetricLearning(Method):
 
     `triplet`: max(0, d²(anchor, positive) − d²(anchor, negative) + margin) over all triplets of the batch, averaged
     over those above 0 (Hermans et al. 2017, arXiv 1703.07737). "The margin α is set to 0.2" (Schroff et al. 2015,
-    arXiv 1503.03832, section 3.3). A batch of 256 with ten tags has 1.5 million triplets; take it smaller than that.
+    arXiv 1503.03832, section 3.3). A batch of 256 with ten tags has 1.5 million triplets; 512 is the most.
     `multi_similarity`: Wang et al. 2019 (arXiv 1904.06627) with the library's α = 2, β = 50, λ = 0.5, and pairs mined
     at ε = 0.1; λ and ε are those of the authors' code too (by the library's documentation their text has λ = 1).
 
@@ -118,6 +120,11 @@ class MetricLearning(Method):
     def _compared(self, rows: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, ...]:
         """What the loss compares: triplets, or positive and negative pairs."""
         if self.loss == "triplet":
+            if len(rows) > MOST_ROWS_OF_TRIPLETS:
+                raise UserError(
+                    f"MetricLearning: triplets of a batch of {len(rows)} rows do not fit; wanted at most "
+                    f"{MOST_ROWS_OF_TRIPLETS} on all devices together, or loss multi_similarity, which takes pairs"
+                )
             return torch.where(positive[:, :, None] & negative[:, None, :])
         unit = functional.normalize(rows)
         hard = hard_pairs(unit @ unit.T, positive, negative, EPSILON)
