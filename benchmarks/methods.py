@@ -47,6 +47,7 @@ RECIPE = yaml.safe_load((Path(__file__).parent.parent / "recipes" / "clmr_small.
 ENCODER = RECIPE["method"]["init_args"]["encoder"]
 CHAIN = RECIPE["method"]["init_args"]["augment"]
 NEIGHBOURS = 10
+STEPS = 500
 
 
 def cases(genre: str) -> dict[str, dict[str, Any]]:
@@ -77,7 +78,7 @@ def main() -> None:
     words.add_argument("--labels", type=Path)
     words.add_argument("--columns", help="genre first")
     words.add_argument("--artists", help="a column")
-    words.add_argument("--steps", type=int, default=500)
+    words.add_argument("--steps", type=int, default=STEPS)
     words.add_argument("--only", default="", help="names as in the table, with ; between them")
     words.add_argument("--out", type=Path, default=Path("runs/methods"))
     chosen = words.parse_args()
@@ -231,9 +232,10 @@ recipes/clmr_small.yaml, seed 42. Music: {len(packed.tracks)} tracks, {packed.sp
 
 Written by `benchmarks/methods.py`.
 """
-    with replacing(RESULTS / ("methods.md" if chosen.music else "methods-builtin.md")) as temporary:
+    name = "methods" + ("" if chosen.music else "-builtin") + ("" if chosen.steps == STEPS else f"-{chosen.steps}")
+    with replacing(RESULTS / f"{name}.md") as temporary:
         temporary.write_text(text)
-    if chosen.music:
+    if name == "methods":
         fill_readme("methods", "\n".join(short(rows, columns)))
     print(text)
 
