@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_music.augment import Augmentation
 from ssl_music.catalogs import Catalog, Track
@@ -16,7 +15,7 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.losses import info_nce
 from ssl_music.methods.base import Method
-from ssl_music.methods.parts.chunks import in_chunks
+from ssl_music.methods.parts.chunks import has_batch_norm, in_chunks
 from ssl_music.methods.parts.heads import mlp
 from ssl_music.methods.parts.momentum import drift, follow, momentum_copy
 from ssl_music.methods.parts.ranks import of_all_ranks
@@ -129,7 +128,7 @@ class MoCo(Method):
 
     def _groups(self, wave: Tensor) -> Sequence[Tensor]:
         """`wave` in the groups of which batch norms take their statistics."""
-        splits = self.norm_splits if self.training and _has_batch_norm(self.encoder) else 1
+        splits = self.norm_splits if self.training and has_batch_norm(self.encoder) else 1
         if splits > 1 and len(wave) < 2 * splits:
             raise UserError(
                 f"MoCo: {len(wave)} clips in norm_splits={splits} groups leave batch norm fewer than 2 at a time; "
@@ -151,7 +150,3 @@ class MoCo(Method):
 
     def measures(self) -> dict[str, float]:
         return {"momentum_drift": drift(self.momentum_encoder, self.encoder)}
-
-
-def _has_batch_norm(encoder: Encoder) -> bool:
-    return any(isinstance(module, _BatchNorm) for module in encoder.modules())

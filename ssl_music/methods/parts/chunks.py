@@ -40,6 +40,15 @@ def in_chunks(encoder: nn.Module, wave: Tensor, rows: int) -> Tensor:
     return torch.cat([_cached(encoder, chunk, contexts) for chunk in wave.split(rows)])  # (B, D)
 
 
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether what a row becomes hangs on the rows that go through `module` with it.
+
+    >>> has_batch_norm(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    True
+    """
+    return any(isinstance(part, _BatchNorm) for part in module.modules())
+
+
 def _cached(encoder: nn.Module, chunk: Tensor, contexts: Callable[[], Contexts]) -> Tensor:
     return checkpoint(encoder, chunk, use_reentrant=False, context_fn=contexts)
 

@@ -17,7 +17,7 @@ from ssl_music._files import replacing
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.clips import Waves, waves
 from ssl_music.embed.stream import choose_device
-from ssl_music.encoders import Encoder
+from ssl_music.encoders import Encoder, parameter_count
 from ssl_music.encoders.folding import folded
 from ssl_music.errors import UserError
 from ssl_music.tagger import Tagger
@@ -135,7 +135,7 @@ def as_targets(
 
 def check_sizes(student: Encoder, teacher: Encoder, form: Literal["expansion", "distillation"]) -> None:
     """The error for a student that is too small for an expansion, or too large for a distillation."""
-    ours, theirs = (sum(weight.numel() for weight in encoder.parameters()) for encoder in (student, teacher))
+    ours, theirs = parameter_count(student), parameter_count(teacher)
     if form == "expansion" and ours < theirs:
         raise UserError(
             f"form expansion: the student's encoder has {ours:,} weights, the teacher's {theirs:,}; give the student "

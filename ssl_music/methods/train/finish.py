@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import nn
 
 from ssl_music._files import replacing
+from ssl_music.encoders import parameter_count
 from ssl_music.methods.base import Method
 from ssl_music.methods.parts.collapse import CollapseWatch
 from ssl_music.methods.train.folder import RunFolder
@@ -63,6 +63,7 @@ class Finish(Callback):
             self.write(weights, pl_module.artefact())
         seconds = self.last.total_seconds()
         batches = trainer.global_step * trainer.accumulate_grad_batches * trainer.world_size
+        learnt = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
         best = {"loss": self.best.loss, "epoch": self.best.epoch, "step": self.best.step}
         self.folder.finish(
             weights=weights.name,
@@ -77,7 +78,7 @@ class Finish(Callback):
             clips_per_second=round(batches * self.clips_per_batch / seconds, 2),
             data_wait_share=round(self.throughput.data_wait_share, 4),
             peak_memory_gb={kind: round(peak, 3) for kind, peak in self.throughput.peaks.items()},
-            parameters={"learnt": _numbers(pl_module, learnt=True), "encoder": _numbers(pl_module.encoder)},
+            parameters={"learnt": learnt, "encoder": parameter_count(pl_module.encoder)},
             **self.results,
         )
 
@@ -85,7 +86,3 @@ class Finish(Callback):
 def weights_path(folder: RunFolder, method: Method) -> Path:
     """Where the weights of a method go: the name says what they are."""
     return folder.out / ("tagger.safetensors" if isinstance(method.artefact(), Tagger) else "encoder.safetensors")
-
-
-def _numbers(module: nn.Module, *, learnt: bool = False) -> int:
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad or not learnt)

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from ssl_music import checkpoint
 from ssl_music.catalogs import Catalog
 from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
+from ssl_music.methods.parts.chunks import has_batch_norm
 from ssl_music.methods.parts.collapse import CollapseWatch
 from ssl_music.methods.train.average import Average
 from ssl_music.methods.train.batches import Batches
@@ -140,7 +140,7 @@ def _batches(method: Method, catalog: Catalog, settings: Settings) -> Batches:
     method.seed, method.optimization, method.chunk_size = settings.seed, settings.optimizer, settings.chunk_size
     method.max_steps = settings.max_steps
     method.train()
-    if settings.chunk_size and any(isinstance(module, _BatchNorm) for module in method.encoder.modules()):
+    if settings.chunk_size and has_batch_norm(method.encoder):
         warnings.warn(
             f"chunk_size {settings.chunk_size}: batch norm sees one chunk at a time, and the gradient is not quite "
             "that of the whole batch; encoders with norm: group or layer have it exactly",
