@@ -106,15 +106,7 @@ class Consistency(Method):
         return labelled_half(catalog, tracks, self.column, self.tags)
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
-        self.tagger = new_tagger(
-            self.encoder,
-            catalog,
-            tracks,
-            column=self.column,
-            tags=self.tags,
-            hidden_dim=self.hidden_dim,
-            dropout=self.dropout,
-        )
+        self.tagger = new_tagger(self, catalog, tracks)
         self.trivial = trivial_or_error(self.tagger, labelled_examples(catalog, tracks, self.column, self.tags)[1])
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:

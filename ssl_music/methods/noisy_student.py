@@ -160,15 +160,7 @@ class NoisyStudent(Method):
         return labelled_half(catalog, tracks, self.column, self.tags)
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
-        self.tagger = new_tagger(
-            self.encoder,
-            catalog,
-            tracks,
-            column=self.column,
-            tags=self.tags,
-            hidden_dim=self.hidden_dim,
-            dropout=self.dropout,
-        )
+        self.tagger = new_tagger(self, catalog, tracks)
         used, targets = self.examples(catalog, tracks)
         halves, assumed = self.halves(catalog, used), np.asarray(targets)
         kinds = [assumed] if halves is None else [assumed[halves].mean(axis=0), assumed[~halves].mean(axis=0)]

@@ -11,13 +11,14 @@ from ssl_music.augment import Augmentation
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.clips import Clips
 from ssl_music.encoders import Encoder
-from ssl_music.errors import UserError
 from ssl_music.methods.base import Method
 from ssl_music.methods.parts.tagging import (
     balance,
     batch_targets,
     labelled_examples,
+    made_tagger,
     new_tagger,
+    tag_logits,
     tag_losses,
     tag_targets,
     trivial_or_error,
@@ -85,34 +86,21 @@ class Supervised(Method):
         return labelled_examples(catalog, tracks, self.column, self.tags)
 
     def prepare(self, catalog: Catalog, tracks: Sequence[Track]) -> None:
-        self.tagger = new_tagger(
-            self.encoder,
-            catalog,
-            tracks,
-            column=self.column,
-            tags=self.tags,
-            hidden_dim=self.hidden_dim,
-            dropout=self.dropout,
-        )
+        self.tagger = new_tagger(self, catalog, tracks)
         targets, multi_label = tag_targets(catalog, tracks, self.column, self.tags), self.tagger.multi_label
         weights = balance(targets, multi_label=multi_label) if self.balanced else None
         self.trivial = trivial_or_error(self.tagger, targets, weights)
         self.weights = None if weights is None else torch.from_numpy(weights).float()
 
     def losses(self, clips: Clips) -> dict[str, Tensor]:
-        tagger = self.artefact()
-        wave = clips.view(0)
-        embedding = self.encoded(self.augmented(wave) if self.training else wave.to(self.dtype))  # (B, D)
-        self.watched = {"embedding": embedding.detach()}
-        logits = tagger.head(embedding)  # (B, K)
+        tagger, wave = self.artefact(), clips.view(0)
+        logits = tag_logits(self, tagger, self.augmented(wave) if self.training else wave.to(self.dtype))  # (B, K)
         targets = batch_targets(clips, logits, method="Supervised")
         found = tag_losses(logits, targets, multi_label=tagger.multi_label, weights=self.weights)
         return {**found, "loss_over_trivial": found["loss"].detach() / self.trivial}
 
     def artefact(self) -> Tagger:
-        if self.tagger is None:
-            raise UserError("Supervised has no head yet: prepare(catalog, tracks) makes it from the catalog's tags")
-        return self.tagger
+        return made_tagger(self.tagger, method="Supervised")
 
     def train(self, mode: bool = True) -> "Supervised":
         """As always, but a frozen encoder stays in evaluation mode."""

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from scipy.special import entr
@@ -57,22 +58,23 @@ def labelled_half(
     return None if labelled.all() else labelled
 
 
-def new_tagger(
-    encoder: Encoder,
-    catalog: Catalog,
-    tracks: Sequence[Track],
-    *,
-    column: str | None,
-    tags: Sequence[str] | None = None,
-    hidden_dim: int = 0,
-    dropout: float = 0.0,
-) -> Tagger:
+class LearnsTags(Protocol):
+    """A method with what its tagger is made of, under the names of the constructor's arguments."""
+
+    encoder: Encoder
+    column: str | None
+    tags: Sequence[str] | None
+    hidden_dim: int
+    dropout: float
+
+
+def new_tagger(method: LearnsTags, catalog: Catalog, tracks: Sequence[Track]) -> Tagger:
     """A tagger with a fresh head for what can be learnt from `tracks`.
 
     A chosen tag that none of `tracks` has is an error; one that another split lacks is named in a warning.
     """
-    column = catalog.column(column)
-    chosen = chosen_tags(catalog, column, tags)
+    column = catalog.column(method.column)
+    chosen = chosen_tags(catalog, column, method.tags)
     held = {tag for track in tracks for tag in track.labels.get(column, ())}
     if never := [tag for tag in chosen if tag not in held]:
         raise UserError(
@@ -89,7 +91,14 @@ def new_tagger(
     multi_label = catalog.columns[column]
     if len(chosen) < 2 and not multi_label:
         raise UserError(f"the column {column!r} has the one tag {chosen[0]!r}; there is nothing to tell apart")
-    return Tagger(encoder, chosen, column=column, multi_label=multi_label, hidden_dim=hidden_dim, dropout=dropout)
+    return Tagger(
+        method.encoder,
+        chosen,
+        column=column,
+        multi_label=multi_label,
+        hidden_dim=method.hidden_dim,
+        dropout=method.dropout,
+    )
 
 
 def batch_targets(clips: Clips, logits: Tensor, *, method: str) -> Tensor:
