@@ -6,13 +6,22 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ssl_music"
-FREE = {"errors", "_files", "_ledger", "_memory", "_registry", "_torchaudio"}  # small helpers that anyone may import
+FREE = {
+    "errors",
+    "_files",
+    "_ledger",
+    "_memory",
+    "_records",
+    "_registry",
+    "_torchaudio",
+}  # small helpers that anyone may import
 RANKS = [
     {"audio"},
     {"losses", "metrics", "vectors", "encoders", "augment", "catalogs"},
     {"tagger", "index", "probe", "pack", "clips", "taggram"},
-    {"checkpoint", "importers", "embed", "export", "robustness"},
-    {"methods"},
+    {"checkpoint", "importers", "embed", "export", "fingerprint"},
+    {"methods", "robustness"},
+    {"bench"},
     {"report", "serve", "hear", "quickstart"},
     {"cli"},
 ]

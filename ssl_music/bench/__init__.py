@@ -1,0 +1,9 @@
+"""Evaluations that train, embed or compare: many encoders, many tasks, few labels.
+
+baselines  what a trained encoder is held against: the same network untrained, log-mel statistics, MFCC
+finetune   the protocol that trains the whole encoder
+fractions  label efficiency: the score over the share of labels
+grid       encoders × tasks, with mean ranks
+leaks      near-duplicates between what was heard in pretraining and what is scored
+pooling    how the scores of segments make the score of a song
+"""
