@@ -66,7 +66,7 @@ def test_blocks_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     targets, scores = ranked(4)
     weights = metrics.bootstrap_weights([""] * len(targets), draws=7, seed=0)
     whole = metrics.ranking_scores(targets, scores, weights=weights)
-    monkeypatch.setattr(metrics, "BLOCK_NUMBERS", 2 * len(targets))
+    monkeypatch.setattr(metrics.base, "BLOCK_NUMBERS", 2 * len(targets))
     np.testing.assert_allclose(metrics.ranking_scores(targets, scores, weights=weights), whole, rtol=1e-12)
 
 
