@@ -10,7 +10,7 @@
     musicnn      tall and long filters             crnn         convolutions, then a GRU
     cnnsa        residual blocks, then attention   taggingtransformer  Music Tagging Transformer
     attention    the Transformer layer of these two
-    statistics   no weights: the baseline beside which every result stands
+    statistics   no weights: the baselines beside which every result stands
 
 To add one, write a file with a subclass of `Encoder` and import it here; tests/contracts/test_encoders.py finds it.
 """
@@ -25,7 +25,7 @@ from ssl_music.encoders.musicnn import MusiCNN
 from ssl_music.encoders.samplecnn import SampleCNN
 from ssl_music.encoders.samplecnn_se import SampleCNNSE
 from ssl_music.encoders.shortchunk import ShortChunk
-from ssl_music.encoders.statistics import LogMelStatistics
+from ssl_music.encoders.statistics import LogMelStatistics, MfccStatistics
 from ssl_music.encoders.taggingtransformer import MusicTaggingTransformer
 from ssl_music.encoders.timecnn import TimeCNN
 
@@ -37,6 +37,7 @@ __all__ = [
     "EndToEnd",
     "HarmonicCNN",
     "LogMelStatistics",
+    "MfccStatistics",
     "MusiCNN",
     "MusicTaggingTransformer",
     "SampleCNN",

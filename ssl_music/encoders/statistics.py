@@ -64,6 +64,36 @@ class LogMelStatistics(Encoder):
         return torch.cat([mean, deviation], dim=1)  # (B, D)
 
 
+class MfccStatistics(LogMelStatistics):
+    """`LogMelStatistics` of 20 cepstral coefficients: the baseline under the name that tables give it.
+
+    Twenty is what librosa computes by default, and what the baselines of FMA are given (Defferrard et al., ISMIR
+    2017, arXiv 1612.01840: 140 numbers, seven statistics of 20 coefficients). Here each has four statistics: mean
+    and standard deviation over time, of itself and of its deltas.
+
+    Shape: wave (B, 1, T) → (B, 4 · mfcc).
+
+    >>> MfccStatistics()(torch.zeros(2, 1, 22050)).shape
+    torch.Size([2, 80])
+    """
+
+    def __init__(
+        self,
+        *,
+        mfcc: int = 20,
+        bands: int = 128,
+        sample_rate: int = 22050,
+        input_samples: int = 59049,
+        n_fft: int = 1024,
+        hop: int = 512,
+    ) -> None:
+        if mfcc < 1:
+            raise UserError(f"MfccStatistics wants mfcc of 1 to {bands}, the number of bands; came {mfcc}")
+        super().__init__(
+            bands=bands, mfcc=mfcc, sample_rate=sample_rate, input_samples=input_samples, n_fft=n_fft, hop=hop
+        )
+
+
 def _deltas(series: Tensor) -> Tensor:
     """Slopes of the least-squares lines through five frames each, the edges repeated: (B, C, F) → (B, C, F).
 

@@ -92,6 +92,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         {**_IMAGE, **_TAGGING, "pools": [[2, 3], [3, 1]], "positions": 20, "bands": 20, "norm": "group"},
     ],
     "LogMelStatistics": [{}, {"mfcc": 13, "bands": 40}],
+    "MfccStatistics": [{}, {"mfcc": 13, "bands": 40}],
 }
 CASES = [
     pytest.param(kind, arguments, id=f"{name}-{number}")
