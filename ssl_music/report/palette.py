@@ -5,6 +5,8 @@ white; the dark ones are lighter by about as much as the paper is darker. More t
 second shape, so that no class is told by colour alone.
 """
 
+from collections.abc import Sequence
+
 LIGHT = {
     "paper": "#fdfdfb",
     "wash": "#f4f5f2",
@@ -42,6 +44,9 @@ DARK = {
 HUES = 6
 SHAPES = 2
 CLASSES = HUES * SHAPES  #: that can be told apart; further ones are grey
+APART = ("hue-0", "hue-4", "hue-2", "hue-3", "hue-1", "hue-5")  #: the hues, neighbours as unlike as can be
+#: words that name an encoder that learned nothing beforehand
+BASELINES = ("random init", "statistics", "from scratch", "mfcc", "untrained", "chance")
 
 
 def css() -> str:
@@ -70,3 +75,25 @@ def as_variables(svg: str) -> str:
     for name, hex in LIGHT.items():
         svg = svg.replace(hex, f"var(--{name})")
     return svg
+
+
+def encoder_colours(names: Sequence[str]) -> dict[str, str]:
+    """The palette's name of each encoder's colour, the same in every figure that is given the same names.
+
+    What is only there to be beaten is dark grey; the first six others have a hue each, further ones are pale grey:
+    nobody tells nine hues apart.
+
+    >>> encoder_colours(["CLMR", "random initialisation", "MoCo"])
+    {'CLMR': 'hue-0', 'random initialisation': 'muted', 'MoCo': 'hue-4'}
+    """
+    hues = iter(APART)
+    return {name: "muted" if is_baseline(name) else next(hues, "rest") for name in names}
+
+
+def is_baseline(name: str) -> bool:
+    """Whether the name is that of an encoder that learned nothing beforehand.
+
+    >>> is_baseline("log-mel statistics"), is_baseline("supervised-genre")
+    (True, False)
+    """
+    return any(word in name.lower().replace("-", " ") for word in BASELINES)
