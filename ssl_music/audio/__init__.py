@@ -7,6 +7,7 @@
     codecs     PyAV (the extra `codecs`): m4a, aac, wma, ape and the rest
     stream     Stream, read, probe: mixing down, resampling, slicing
     write      wav, flac, ogg, mp3
+    lossy      a wave through mp3 or Vorbis and back, where it was
     quiet      keeps the C libraries' chatter off the progress bar
 
 Samples are what the decoder gives: float files, and mp3 or ogg decoded from a loud master, pass beyond ±1 as they
@@ -14,7 +15,19 @@ are. Nothing here is allocated by what a header claims.
 """
 
 from ssl_music.audio.base import AUDIO_ENDINGS, AudioError, Info, TruncatedAudioWarning
+from ssl_music.audio.lossy import through_mp3, through_ogg
 from ssl_music.audio.stream import Stream, probe, read
 from ssl_music.audio.write import write
 
-__all__ = ["AUDIO_ENDINGS", "AudioError", "Info", "Stream", "TruncatedAudioWarning", "probe", "read", "write"]
+__all__ = [
+    "AUDIO_ENDINGS",
+    "AudioError",
+    "Info",
+    "Stream",
+    "TruncatedAudioWarning",
+    "probe",
+    "read",
+    "through_mp3",
+    "through_ogg",
+    "write",
+]

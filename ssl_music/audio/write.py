@@ -32,22 +32,31 @@ def write(path: AnyPath, wave: np.ndarray, sample_rate: int) -> None:
     array([-1. , -0.5,  0. ,  0.5,  1. ], dtype=float32)
     """
     path = Path(os.fsdecode(path))
-    ending = path.suffix.lower()
+    with replacing(path) as temporary:
+        encode(temporary, wave, sample_rate, named=path)
+
+
+def encode(
+    path: Path, wave: np.ndarray, sample_rate: int, *, named: Path | None = None, **settings: float | str
+) -> None:
+    """Writes straight to `path`, with the encoder's `settings` as libsndfile takes them; errors call it `named`."""
+    named = path if named is None else named
+    ending = named.suffix.lower()
     if ending not in _FORMATS:
         raise unknown_name("ending of an audio file to write", ending, list(_FORMATS))
     wave = np.asarray(wave, np.float32)
     if wave.ndim not in (1, 2) or wave.size == 0:
-        raise AudioError(path, f"cannot write a wave of shape {wave.shape}; (T,) or (T, channels) is wanted")
+        raise AudioError(named, f"cannot write a wave of shape {wave.shape}; (T,) or (T, channels) is wanted")
     if not np.isfinite(wave).all():
-        raise AudioError(path, "cannot write NaN or infinite samples")
+        raise AudioError(named, "cannot write NaN or infinite samples")
     format, subtype = _FORMATS[ending]
     channels = 1 if wave.ndim == 1 else wave.shape[1]
-    with replacing(path) as temporary, temporary.open("wb") as handle, quiet():
+    with path.open("wb") as handle, quiet():
         try:
             with soundfile.SoundFile(
-                handle.fileno(), "w", int(sample_rate), channels, subtype, format=format, closefd=False
+                handle.fileno(), "w", int(sample_rate), channels, subtype, format=format, closefd=False, **settings
             ) as sound:
                 for start in range(0, len(wave), _BLOCK_FRAMES):
                     sound.write(wave[start : start + _BLOCK_FRAMES])
         except soundfile.LibsndfileError as error:
-            raise AudioError(path, f"cannot be written at {sample_rate} Hz: {error.error_string}") from None
+            raise AudioError(named, f"cannot be written at {sample_rate} Hz: {error.error_string}") from None
