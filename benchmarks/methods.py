@@ -34,12 +34,12 @@ from readme import fill_readme
 from ssl_music import checkpoint, index, metrics
 from ssl_music import pack as packing
 from ssl_music._files import replacing
+from ssl_music.bench.baselines import calibrate, log_mel_like
 from ssl_music.catalogs import Folder, Synthetic
 from ssl_music.embed import embed
-from ssl_music.encoders import Encoder, LogMelStatistics, ShortChunk
+from ssl_music.encoders import Encoder, ShortChunk
 from ssl_music.pack import Pack
 from ssl_music.probe import probe
-from ssl_music.quickstart import calibrate
 from ssl_music.vectors import Vectors
 
 RESULTS = Path(__file__).parent / "results"
@@ -160,8 +160,7 @@ def references(packed: Pack) -> dict[str, Encoder]:
     torch.manual_seed(42)
     random = ShortChunk(**ENCODER["init_args"])
     calibrate(random, packed, batch_size=48, seed=42)
-    statistics_ = LogMelStatistics(sample_rate=random.sample_rate, input_samples=random.input_samples)
-    return {"random initialisation": random, "log-mel statistics": statistics_}
+    return {"random initialisation": random, "log-mel statistics": log_mel_like(random)}
 
 
 def measured(encoder: Encoder, packed: Pack, chosen: argparse.Namespace, name: str) -> dict[str, Any]:

@@ -14,28 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from ssl_music import checkpoint, index, metrics
 from ssl_music import pack as packing
 from ssl_music._files import replacing
+from ssl_music.bench.baselines import calibrate, log_mel_like
 from ssl_music.catalogs import Catalog
-from ssl_music.clips import ClipLoader
 from ssl_music.embed import embed
-from ssl_music.encoders import Encoder, LogMelStatistics
 from ssl_music.errors import UserError
 from ssl_music.index import Index
 from ssl_music.methods import Method
 from ssl_music.methods.train import train
-from ssl_music.pack import Pack
 from ssl_music.probe import ProbeResult, intervals_apart, probe
 from ssl_music.probe.result import NAMES
 from ssl_music.vectors import Vectors
 
 PRETRAINED, RANDOM, LOGMEL = "pretrained", "random initialisation", "log-mel statistics"
 NEIGHBOURS = 10  # the k of precision@k
-CALIBRATION_BATCHES = 10  # enough for a mean and a variance
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 3, 5
 
 
@@ -63,8 +58,8 @@ def run(
     with _step("pretrain", seconds):
         weights = train(method, packed, out=out / "train", seed=seed, recipe=recipe, **training)
     with _step("embed", seconds):
-        calibrate(untrained, packed, training["batch_size"], seed)
-        encoders = {PRETRAINED: checkpoint.load_encoder(weights), RANDOM: untrained, LOGMEL: _log_mel(untrained)}
+        calibrate(untrained, packed, batch_size=training["batch_size"], seed=seed)
+        encoders = {PRETRAINED: checkpoint.load_encoder(weights), RANDOM: untrained, LOGMEL: log_mel_like(untrained)}
         vectors = {
             name: embed(packed, encoder, out / "vectors" / name.replace(" ", "-"))
             for name, encoder in encoders.items()
@@ -105,29 +100,6 @@ def _step(name: str, seconds: dict[str, float]) -> Iterator[None]:
     begun = time.monotonic()
     yield
     seconds[name] = time.monotonic() - begun
-
-
-def calibrate(encoder: Encoder, packed: Pack, batch_size: int, seed: int) -> None:
-    """Sets the running statistics of batch norms to those of the catalog, as training would have done."""
-    norms = [layer for layer in encoder.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return
-    rows = np.array([row for row, track in enumerate(packed.tracks) if track.split == "train"])
-    batch_size = min(batch_size, len(rows))
-    clips = ClipLoader(packed, rows, input_samples=encoder.input_samples, batch_size=batch_size, seed=seed)
-    encoder.train()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over the batches
-    with torch.no_grad():
-        for _, batch in zip(range(CALIBRATION_BATCHES), clips, strict=False):
-            encoder(batch.float().view())
-    encoder.eval()
-
-
-def _log_mel(encoder: Encoder) -> LogMelStatistics:
-    """Log-mel statistics at the rate and clip length of `encoder`."""
-    return LogMelStatistics(sample_rate=encoder.sample_rate, input_samples=encoder.input_samples)
 
 
 def _probe_columns(
