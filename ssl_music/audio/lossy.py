@@ -27,12 +27,12 @@ def through_mp3(wave: np.ndarray, sample_rate: int, *, kbit_per_second: float) -
     """`wave` after MPEG layer III at a constant bit rate (LAME). Shape: (T,) → (T,) float32.
 
     Bit rates below 32 kbit/s exist up to 24 kHz only: faster waves are halved in rate for them, and doubled again,
-    as the lame program does by itself.
+    as the lame program does by itself. LAME's settings for most rates make the wave 5 % quieter, against clipping.
 
     >>> tone = 0.5 * np.sin(2 * np.pi * 440 / 22050 * np.arange(22050)).astype(np.float32)
     >>> heard = through_mp3(tone, 22050, kbit_per_second=64)
-    >>> heard.shape, bool(np.abs(heard - tone)[2000:-2000].max() < 0.02)
-    ((22050,), True)
+    >>> heard.shape, float(np.corrcoef(heard, tone)[0, 1])
+    ((22050,), 0.9999...)
     """
     most, least = next((most, least) for rate, most, least in _MP3_KBIT if sample_rate >= rate)
     if 8 <= kbit_per_second < least:
@@ -53,8 +53,8 @@ def through_ogg(wave: np.ndarray, sample_rate: int, *, quality: float) -> np.nda
 
     >>> tone = 0.5 * np.sin(2 * np.pi * 440 / 22050 * np.arange(22050)).astype(np.float32)
     >>> heard = through_ogg(tone, 22050, quality=10)
-    >>> heard.shape, bool(np.abs(heard - tone).max() < 0.01)
-    ((22050,), True)
+    >>> heard.shape, float(np.corrcoef(heard, tone)[0, 1])
+    ((22050,), 0.9999...)
     """
     if not 0 <= quality <= 10:
         raise UserError(f"Ogg Vorbis: quality {quality:g} came, from 0 to 10 is wanted")

@@ -1,7 +1,7 @@
 """Embedding a catalog, embedding a file, tagging files: all three hear tracks through `stream.hear`."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,9 @@ from ssl_music.errors import UserError
 from ssl_music.pack import Pack
 from ssl_music.tagger import Tagger
 from ssl_music.vectors import Vectors, VectorsWriter, chunk_starts
+
+#: a track and its audio, blocks of (n,) float32 at the encoder's rate → other blocks in its place
+Altered = Callable[[Track, Iterable[np.ndarray]], Iterable[np.ndarray]]
 
 
 class Tagging(Protocol):
@@ -40,12 +43,17 @@ def embed(
     batch_size: int = 16,
     device: str = "auto",
     progress: bool = True,
+    only: Collection[str] | None = None,
+    altered: Altered | None = None,
 ) -> Vectors:
     """Writes one vector a chunk, and their mean a track, of every track of `catalog` to the directory `out`.
 
     Chunks are as long as the encoder's clips and lie `hop_seconds` apart, by default end to end (the rule for what is
     left at the end is `vectors.chunk_starts`). A file that cannot be read is noted with its reason. A run that was
     interrupted goes on where it was; vectors of other weights in `out` are an error.
+
+    `only` names the tracks to hear, by id; `altered` changes the audio on its way to the encoder. The header of the
+    store knows of neither: who uses them keeps such stores apart.
 
     >>> import tempfile
     >>> from ssl_music.catalogs import Synthetic
@@ -67,9 +75,14 @@ def embed(
         "catalog_fingerprint": catalog.fingerprint(),
         "columns": dict(catalog.columns),
     }
-    blocks = _blocks_of(catalog, encoder)
+    read = _blocks_of(catalog, encoder)
+
+    def blocks(number: int, track: Track) -> Iterable[np.ndarray]:
+        return read(number, track) if altered is None else altered(track, read(number, track))
+
+    wanted = [(number, track) for number, track in enumerate(catalog.tracks) if only is None or track.id in only]
     with VectorsWriter(out, header=header) as writer:
-        left = [(number, track) for number, track in enumerate(catalog.tracks) if track.id not in writer.done]
+        left = [(number, track) for number, track in wanted if track.id not in writer.done]
         heard = _hear(
             encoder,
             encoder,
@@ -80,7 +93,7 @@ def embed(
             device=device,
         )
         bar = tqdm(
-            heard, total=len(catalog.tracks), initial=len(writer.done), unit="track", desc="embed",
+            heard, total=len(wanted), initial=len(writer.done), unit="track", desc="embed",
             disable=None if progress else True,
         )  # fmt: skip
         for (_, track), (vectors, samples, error) in zip(left, bar, strict=True):
