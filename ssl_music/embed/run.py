@@ -1,37 +1,24 @@
-"""Embedding a catalog, embedding a file, tagging files: all three hear tracks through `stream.hear`."""
+"""Embedding a catalog, embedding a file."""
 
-import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
 from ssl_music._ledger import Row
-from ssl_music.audio import AudioError, Stream
-from ssl_music.catalogs import Catalog, Folder, Track
-from ssl_music.embed.stream import Heard, Source, choose_device, hear
+from ssl_music.audio import Stream
+from ssl_music.catalogs import Catalog, Track
+from ssl_music.embed.outputs import hop_of, outputs
 from ssl_music.encoders import Encoder
-from ssl_music.encoders.folding import folded
 from ssl_music.errors import UserError
 from ssl_music.pack import Pack
-from ssl_music.tagger import Tagger
 from ssl_music.vectors import Vectors, VectorsWriter, chunk_starts
 
 #: a track and its audio, blocks of (n,) float32 at the encoder's rate → other blocks in its place
 Altered = Callable[[Track, Iterable[np.ndarray]], Iterable[np.ndarray]]
-
-
-class Tagging(Protocol):
-    """What `tag_files` asks of a tagger: ours, or one in a file that another runtime runs."""
-
-    encoder: Encoder
-    tags: list[str]
-
-    def probabilities(self, wave: Tensor) -> Tensor: ...
 
 
 def embed(
@@ -63,7 +50,7 @@ def embed(
     >>> embed(music, LogMelStatistics(), folder / "vectors", progress=False).pooled.shape[0]
     50
     """
-    hop_samples = _hop(encoder, hop_seconds)
+    hop_samples = hop_of(encoder.input_samples, hop_seconds, encoder.sample_rate)
     header = {
         "digest": encoder.digest(),
         "encoder": encoder.facts()["class_path"],
@@ -83,7 +70,7 @@ def embed(
     wanted = [(number, track) for number, track in enumerate(catalog.tracks) if only is None or track.id in only]
     with VectorsWriter(out, header=header) as writer:
         left = [(number, track) for number, track in wanted if track.id not in writer.done]
-        heard = _hear(
+        heard = outputs(
             encoder,
             encoder,
             _embedding,
@@ -122,10 +109,10 @@ def embed_file(
 
     Raises AudioError where the file cannot be read or ends before the passage begins.
     """
-    hop_samples = _hop(encoder, hop_seconds)
+    hop_samples = hop_of(encoder.input_samples, hop_seconds, encoder.sample_rate)
     source = partial(Stream, path, encoder.sample_rate, start_seconds=start_seconds, seconds=seconds)
     (vectors, samples, error) = next(
-        _hear(encoder, encoder, _embedding, [source], hop_samples=hop_samples, batch_size=batch_size, device=device)
+        outputs(encoder, encoder, _embedding, [source], hop_samples=hop_samples, batch_size=batch_size, device=device)
     )
     if error is not None:
         raise error
@@ -133,64 +120,8 @@ def embed_file(
     return start_seconds + starts / encoder.sample_rate, vectors
 
 
-def tag_files(
-    files: Sequence[Path | str],
-    tagger: Tagger | Tagging,
-    *,
-    hop_seconds: float | None = None,
-    batch_size: int = 16,
-    device: str = "auto",
-    progress: bool = True,
-) -> Iterator[tuple[Path, np.ndarray | AudioError]]:
-    """Each file with the probabilities (K,) of the tagger's tags, in their order, or with why it has none.
-
-    Probabilities of chunks are averaged over the song: in a published comparison the mean won over majority vote and
-    softmax weighting (genre PR-AUC .448 against .41 and .311). Folders among `files` stand for the audio in them.
-    """
-    paths = [path for file in files for path in _expand(Path(file))]
-    encoder = tagger.encoder
-    sources: list[Source] = [partial(Stream, path, encoder.sample_rate) for path in paths]
-    hop_samples = _hop(encoder, hop_seconds)
-    heard = _hear(
-        encoder, tagger, _probabilities, sources, hop_samples=hop_samples, batch_size=batch_size, device=device
-    )
-    bar = tqdm(heard, total=len(paths), unit="file", desc="tag", disable=None if progress else True)
-    for path, (probabilities, _, error) in zip(paths, bar, strict=True):
-        yield path, probabilities.mean(axis=0) if error is None else error
-
-
 def _embedding(encoder: Encoder, wave: Tensor) -> Tensor:
     return encoder(wave)
-
-
-def _probabilities(tagger: Tagging, wave: Tensor) -> Tensor:
-    return tagger.probabilities(wave)
-
-
-def _hear(
-    encoder: Encoder,
-    network: Any,
-    answer: Callable[[Any, Tensor], Tensor],
-    sources: Sequence[Source],
-    *,
-    hop_samples: int,
-    batch_size: int,
-    device: str,
-) -> Iterator[Heard]:
-    if batch_size < 1:
-        raise UserError(f"batch_size {batch_size}: at least 1 is wanted")
-    # what torch does not run knows by itself where it can run, and where it wants its waves
-    place = getattr(network, "choose_device", choose_device)(device)
-    fast = folded(network.to(place).eval())
-    return hear(
-        sources,
-        lambda wave: answer(fast, wave.to(place)),
-        sample_rate=encoder.sample_rate,
-        input_samples=encoder.input_samples,
-        hop_samples=hop_samples,
-        batch_size=batch_size,
-        device=place,
-    )
 
 
 def _blocks_of(catalog: Catalog, encoder: Encoder) -> Callable[[int, Track], Iterable[np.ndarray]]:
@@ -208,17 +139,3 @@ def _blocks_of(catalog: Catalog, encoder: Encoder) -> Callable[[int, Track], Ite
             yield block.astype(np.float32) / 32768
 
     return blocks
-
-
-def _hop(encoder: Encoder, hop_seconds: float | None) -> int:
-    if hop_seconds is None:
-        return encoder.input_samples
-    if not (math.isfinite(hop_seconds) and hop_seconds * encoder.sample_rate >= 0.5):
-        raise UserError(f"hop_seconds {hop_seconds}: a distance of at least one sample is wanted, such as 1.5")
-    return max(1, round(hop_seconds * encoder.sample_rate))
-
-
-def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
-        return [track.path for track in Folder(path).tracks]
-    return [path]

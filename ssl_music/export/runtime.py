@@ -107,6 +107,7 @@ class OnnxTagger(nn.Module):
             raise UserError(
                 f"{file.path}: holds an encoder without a head, and tags need a tagger; export the checkpoint of one"
             )
+        self.multi_label: bool = json.loads(file.facts["head"])["multi_label"]
 
     def choose_device(self, name: str) -> torch.device:
         """As `OnnxFile.choose_device`; `tag_files` asks it."""
