@@ -115,7 +115,7 @@ def test_precision_at_k_equals_the_loop() -> None:
     random = np.random.default_rng(7)
     targets = (random.random((30, 6)) < 0.3).astype(np.float32)
     queries = random.permutation(30)[:12]
-    neighbours = random.integers(0, 30, size=(12, 5))
+    neighbours = (queries[:, None] + random.integers(1, 30, size=(12, 5))) % 30
     neighbours[3, 3:] = -1
     expected = []
     for query, found in zip(queries, neighbours, strict=True):

@@ -1,8 +1,9 @@
-"""How far a score may be trusted: bootstrap draws and the intervals of them."""
+"""How far a score may be trusted: over the items it was computed on (bootstrap), and over runs (Student's t)."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import stdtrit
 
 from ssl_music.errors import UserError
 from ssl_music.metrics.base import Interval
@@ -31,11 +32,54 @@ def bootstrap_weights(groups: Sequence[str], *, draws: int, seed: int) -> np.nda
 def percentile_interval(value: float, drawn: np.ndarray, *, coverage: float = 0.95) -> Interval:
     """`value` between the percentiles of its bootstrap draws; draws without a score (NaN) are left out.
 
+    Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13. Shape of `drawn`: (R,).
+
     >>> percentile_interval(0.5, np.linspace(0, 1, 1001))
     Interval(value=0.5, low=0.025, high=0.975)
     """
+    _check_coverage(coverage)
+    drawn = np.asarray(drawn, dtype=np.float64)
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
         return Interval(float(value), float("nan"), float("nan"))
     low, high = np.quantile(drawn, [(1 - coverage) / 2, (1 + coverage) / 2])
     return Interval(float(value), float(low), float(high))
+
+
+def paired_interval(
+    value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndarray, *, coverage: float = 0.95
+) -> Interval:
+    """a − b between the percentiles of the differences, draw by draw: whether a is better on the same items.
+
+    Both must come from the same `bootstrap_weights`. What is hard for both cancels, so this is narrower than what two
+    intervals that do or do not overlap could say. Shape of the draws: (R,) each.
+
+    >>> paired_interval(0.8, 0.7, np.array([0.8, 0.9, 0.7]), np.array([0.7, 0.8, 0.6]))
+    Interval(value=0.1, low=0.1, high=0.1)
+    """
+    drawn_a, drawn_b = np.asarray(drawn_a, dtype=np.float64), np.asarray(drawn_b, dtype=np.float64)
+    if drawn_a.ndim != 1 or drawn_a.shape != drawn_b.shape:
+        raise UserError(f"draws must be (R,) of the same drawings; came {drawn_a.shape} and {drawn_b.shape}")
+    return percentile_interval(float(value_a) - float(value_b), drawn_a - drawn_b, coverage=coverage)
+
+
+def student_t_interval(values: Sequence[float] | np.ndarray, coverage: float = 0.95) -> Interval:
+    """Mean over runs ± t · s / √n, t of Student's distribution with n − 1 degrees of freedom (Biometrika 6, 1908).
+
+    `values` are the scores of runs that differ in their seed only, two or more. Shape: (n,).
+
+    >>> student_t_interval([0.70, 0.72, 0.74])
+    Interval(value=0.72, low=0.6703, high=0.7697)
+    """
+    _check_coverage(coverage)
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise UserError(f"an interval over runs wants two finite scores or more; came {values.tolist()}")
+    mean = float(values.mean())
+    half = float(stdtrit(len(values) - 1, (1 + coverage) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
+    return Interval(mean, mean - half, mean + half)
+
+
+def _check_coverage(coverage: float) -> None:
+    if not 0 < coverage < 1:
+        raise UserError(f"coverage must be between 0 and 1, as 0.95; came {coverage}")

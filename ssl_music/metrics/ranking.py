@@ -1,17 +1,17 @@
-"""How well scores rank the items of a tag: the areas under the ROC and the precision-recall curve."""
+"""How well scores rank: the areas under the ROC and the precision-recall curve, per tag and over all pairs."""
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from ssl_music.errors import UserError
 from ssl_music.metrics import base
-from ssl_music.metrics.base import matrix, weighting
+from ssl_music.metrics.base import targets_and_scores, weighting
 
 
 def roc_auc(targets: np.ndarray, scores: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
     """Area under the ROC curve: how often a positive item scores above a negative one; a tie counts half.
 
-    Shape: (N, K), (N, K) → (K,), or (R, K) with weights (R, N).
+    That is the Mann-Whitney statistic: Hanley & McNeil, Radiology 143, 1982. Shape: (N, K), (N, K) → (K,), or (R, K)
+    with weights (R, N).
 
     >>> roc_auc(np.array([[0], [0], [1], [1]]), np.array([[0.1], [0.4], [0.35], [0.8]]))
     array([0.75])
@@ -35,29 +35,72 @@ def ranking_scores(
     targets: np.ndarray, scores: np.ndarray, *, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """`roc_auc` and `average_precision` from one sorting, for bootstraps that want both."""
-    targets, scores = matrix("targets", targets), matrix("scores", scores)
-    if targets.shape != scores.shape:
-        raise UserError(f"targets are {targets.shape} and scores {scores.shape}: one row an item, one column a tag")
-    if not np.isin(targets, (0, 1)).all():
-        raise UserError("targets must hold 0 and 1 only: 1 where the item has the tag")
-    weighted = np.atleast_2d(weighting(weights, len(targets)))
-    areas = np.empty((2, len(weighted), targets.shape[1]))
+    targets, scores = targets_and_scores(targets, scores)
+    weights = weighting(weights, len(targets))
     orders = np.argsort(-scores, axis=0, kind="stable")
-    block = max(1, base.BLOCK_NUMBERS // len(targets))
-    for start in range(0, len(weighted), block):
-        rows = slice(start, start + block)
-        turned = np.ascontiguousarray(weighted[rows].T, dtype=np.float64)  # (N, R)
-        for column, order in enumerate(orders.T):
-            areas[:, rows, column] = _areas(targets[order, column] > 0, scores[order, column], order, turned)
-    if weights is None or np.ndim(weights) == 1:
-        areas = areas[:, 0]
+    rankings = [(targets[o, tag] > 0, scores[o, tag], o) for tag, o in enumerate(orders.T)]
+    areas = _areas_of(rankings, weights, widest=len(targets))
     return areas[0], areas[1]
 
 
-def _areas(
-    positive: np.ndarray, scores: np.ndarray, order: np.ndarray, weights: np.ndarray
+def micro_ranking_scores(
+    targets: np.ndarray, scores: np.ndarray, *, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """ROC and PR areas for each column of `weights` (N, R), of items that `order` sorts by falling score.
+    """ROC-AUC and average precision of all pairs of an item and a tag in one ranking.
+
+    It wants scores that are comparable from tag to tag. A weight counts for all pairs of its item; a column without
+    positives takes part, as so many negative pairs. Shape: (N, K), (N, K) → two (), or two (R,) with weights (R, N).
+
+    >>> [float(area) for area in micro_ranking_scores(np.eye(2), np.array([[0.9, 0.4], [0.6, 0.5]]))]
+    [0.75, 0.8333]
+    """
+    targets, scores = targets_and_scores(targets, scores)
+    weights = weighting(weights, len(targets))
+    order = np.argsort(-scores, axis=None, kind="stable")
+    ranking = (targets.ravel()[order] > 0, scores.ravel()[order], order // targets.shape[1])
+    areas = _areas_of([ranking], weights, widest=int(max(len(targets), 2 * targets.sum())))[..., 0]
+    return areas[0], areas[1]
+
+
+def micro_roc_auc(targets: np.ndarray, scores: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
+    """The first of `micro_ranking_scores`. Shape: (N, K), (N, K) → (), or (R,) with weights (R, N).
+
+    >>> float(micro_roc_auc(np.eye(2), np.array([[0.9, 0.4], [0.6, 0.5]])))
+    0.75
+    """
+    return micro_ranking_scores(targets, scores, weights=weights)[0]
+
+
+def micro_average_precision(
+    targets: np.ndarray, scores: np.ndarray, *, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """The second of `micro_ranking_scores`. Shape: (N, K), (N, K) → (), or (R,) with weights (R, N).
+
+    >>> float(micro_average_precision(np.eye(2), np.array([[0.9, 0.4], [0.6, 0.5]])))
+    0.8333
+    """
+    return micro_ranking_scores(targets, scores, weights=weights)[1]
+
+
+def _areas_of(
+    rankings: list[tuple[np.ndarray, np.ndarray, np.ndarray]], weights: np.ndarray, *, widest: int
+) -> np.ndarray:
+    """Both areas of each ranking, a block of draws at a time. Shape: weights (N,) or (R, N) → (2, K) or (2, R, K)."""
+    weighted = np.atleast_2d(weights)
+    areas = np.empty((2, len(weighted), len(rankings)))
+    block = max(1, base.BLOCK_NUMBERS // widest)
+    for start in range(0, len(weighted), block):
+        rows = slice(start, start + block)
+        turned = np.ascontiguousarray(weighted[rows].T, dtype=np.float64)  # (N, R)
+        for column, (positive, scores, items) in enumerate(rankings):
+            areas[:, rows, column] = _areas(positive, scores, items, turned)
+    return areas if weights.ndim == 2 else areas[:, 0]
+
+
+def _areas(
+    positive: np.ndarray, scores: np.ndarray, items: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """ROC and PR areas for each column of `weights` (N, R); `items` are its rows in the order of falling scores.
 
     With A the weight of everything at or above a threshold and P that of the positives among it, both areas are sums
     over positive items only: precision is P/A at the end of the item's ties, and the negatives it beats are all
@@ -69,11 +112,11 @@ def _areas(
     mine = np.searchsorted(run, places, side="right")
     above, end = run[mine - 1], run[mine]  # items before the ties, items up to and with them
     bounds = np.unique(np.concatenate([[0, len(scores)], above, end]))
-    between = csr_array((np.ones(len(order)), order, bounds), shape=(len(bounds) - 1, len(order))) @ weights
+    between = csr_array((np.ones(len(items)), items, bounds), shape=(len(bounds) - 1, len(weights))) @ weights
     everything = np.concatenate([np.zeros((1, weights.shape[1])), np.cumsum(between, axis=0)])
     everything_above = everything[np.searchsorted(bounds, above)]
     everything_end = everything[np.searchsorted(bounds, end)]
-    own = weights[order[places]]
+    own = weights[items[places]]
     positives = np.concatenate([np.zeros((1, weights.shape[1])), np.cumsum(own, axis=0)])
     positives_above = positives[np.searchsorted(places, above)]
     positives_end = positives[np.searchsorted(places, end)]
