@@ -21,9 +21,10 @@ from ssl_music.catalogs import Track
 from ssl_music.cli import parse, verbs
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
-from ssl_music.methods.train.neighbours import embedded, evaluating, evenly_spaced, neighbour_scores
+from ssl_music.methods.train.embedded import embedded, evaluating, evenly_spaced
 from ssl_music.methods.train.online import Online, OnlineProbe
 from ssl_music.methods.train.throughput import Throughput
+from ssl_music.probe.neighbours import neighbour_scores
 
 #: of the toy's 18 tracks to train on, six vote
 SIX = {"neighbours": 6, "every_epochs": 1}

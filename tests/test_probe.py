@@ -13,9 +13,10 @@ from sklearn.preprocessing import StandardScaler
 
 from ssl_music._ledger import Row
 from ssl_music.errors import UserError
-from ssl_music.probe import ProbeResult, compare, intervals_apart, probe
-from ssl_music.probe.classifiers import fit_mlp, linear_path
-from ssl_music.probe.protocol import L2_STRENGTHS
+from ssl_music.probe import ProbeResult, compare, intervals_apart, probe, table
+from ssl_music.probe.fitted import L2_STRENGTHS
+from ssl_music.probe.gradient import fit_mlp
+from ssl_music.probe.linear import linear_path
 from ssl_music.vectors import Vectors, VectorsWriter
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
@@ -79,7 +80,7 @@ def independent_tags(count: int, *, seed: int = 0) -> tuple[np.ndarray, list[tup
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_two_gaussians_are_read_as_well_as_they_can_be(tmp_path: Path, kind) -> None:
     features, labels = gaussian(2000, distance=2.0)
-    result = probe(store(tmp_path / "v", features, labels), kind=kind)
+    result = probe(store(tmp_path / "v", features, labels), protocol=kind)
     best = norm.cdf(1.0)  # of two unit Gaussians 2 apart, the best rule errs beyond one deviation: .841
     for name in ("balanced_accuracy", "accuracy"):
         assert result.metrics[name].low < best < result.metrics[name].high
@@ -93,7 +94,7 @@ def test_noise_gives_chance_inside_the_interval(tmp_path: Path, kind) -> None:
     inside = dict.fromkeys(("balanced_accuracy", "roc_auc"), 0)
     for seed in range(8):
         features, labels = gaussian(500, classes=4, distance=0.0, seed=seed)
-        result = probe(store(tmp_path / f"{seed}", features, labels), "kind", kind=kind, bootstrap=300)
+        result = probe(store(tmp_path / f"{seed}", features, labels), "kind", protocol=kind, bootstrap=300)
         assert result.chance["balanced_accuracy"] == 0.25
         for name in inside:
             inside[name] += result.metrics[name].low < result.chance[name] < result.metrics[name].high
@@ -103,7 +104,7 @@ def test_noise_gives_chance_inside_the_interval(tmp_path: Path, kind) -> None:
 def test_many_tags_at_once(tmp_path: Path) -> None:
     features, labels = independent_tags(2000)
     for kind in ("linear", "mlp"):
-        result = probe(store(tmp_path / kind, features, labels, multi_label=True), kind=kind)
+        result = probe(store(tmp_path / kind, features, labels, multi_label=True), protocol=kind)
         areas = {tag.tag: tag.scores["roc_auc"].value for tag in result.per_tag}
         assert areas["clear"] > areas["fair"] > areas["hidden"] > 0.5
         assert list(result.metrics) == ["roc_auc", "pr_auc"]
@@ -123,13 +124,13 @@ def test_linear_equals_scikit_learn(l2: float) -> None:
     truth = np.array([int(label[0][-1]) for label in labels])
     scaled = StandardScaler().fit(features)
     strength = 1 / (l2 * len(features))
-    (score,) = linear_path(features, np.eye(3)[truth], multi_label=False, l2_strengths=[l2])
+    (score,) = linear_path(features, np.eye(3)[truth], kind="single", l2_strengths=[l2])
     theirs = LogisticRegression(C=strength, class_weight="balanced", tol=1e-10, max_iter=5000)
     theirs.fit(scaled.transform(features), truth)
     np.testing.assert_allclose(score(features), theirs.predict_proba(scaled.transform(features)), atol=1e-3)
 
     targets = np.stack([truth == 0, features[:, 3] + features[:, 4] > 12], axis=1).astype(np.float32)
-    (score,) = linear_path(features, targets, multi_label=True, l2_strengths=[l2])
+    (score,) = linear_path(features, targets, kind="multi", l2_strengths=[l2])
     theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=5000)
     for tag in range(2):
         theirs.fit(scaled.transform(features), targets[:, tag])
@@ -140,9 +141,9 @@ def test_linear_equals_scikit_learn(l2: float) -> None:
 def test_a_path_of_penalties_ends_where_each_alone_ends() -> None:
     features, labels = gaussian(200, classes=3, distance=1.0)
     targets = np.eye(3)[[int(label[0][-1]) for label in labels]]
-    path = list(linear_path(features, targets, multi_label=False, l2_strengths=L2_STRENGTHS))
+    path = list(linear_path(features, targets, kind="single", l2_strengths=L2_STRENGTHS))
     for l2, score in zip(L2_STRENGTHS, path, strict=True):
-        (alone,) = linear_path(features, targets, multi_label=False, l2_strengths=[l2])
+        (alone,) = linear_path(features, targets, kind="single", l2_strengths=[l2])
         np.testing.assert_allclose(score(features), alone(features), atol=1e-3)
 
 
@@ -150,7 +151,7 @@ def test_noisy_features_ask_for_a_stronger_penalty(tmp_path: Path) -> None:
     features, labels = gaussian(300, distance=1.5)
     wide = np.concatenate([features, np.random.default_rng(1).normal(size=(300, 300))], axis=1)
     result = probe(store(tmp_path / "wide", wide, labels))
-    assert result.l2 is not None and result.l2 >= 0.1
+    assert result.settings["l2"] >= 0.1
     assert result.metrics["roc_auc"].low > 0.5
 
 
@@ -171,10 +172,10 @@ def test_twice_gives_the_same_and_touches_no_global_state(tmp_path: Path, kind) 
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = probe(vectors, kind=kind, seed=1)
+    first = probe(vectors, protocol=kind, seed=1)
     assert torch.equal(torch.rand(3), expected)
-    assert probe(vectors, kind=kind, seed=1) == first
-    other = probe(vectors, kind=kind, seed=2)
+    assert probe(vectors, protocol=kind, seed=1) == first
+    other = probe(vectors, protocol=kind, seed=2)
     assert other.metrics != first.metrics  # at least the bootstrap
 
 
@@ -211,10 +212,13 @@ def test_a_leak_is_named(tmp_path: Path) -> None:
     groups = [f"work {row}" for row in range(100)]
     groups[90], groups[95], groups[97] = groups[3], groups[3], groups[70]  # test: 80 …, valid: 60 …
     vectors = store(tmp_path / "v", features, labels, groups=groups)
-    with pytest.warns(UserWarning, match=r"2 groups have tracks in 'test'.*the first is 'work 3'"):
-        result = probe(vectors)
+    told = r"2 groups have tracks in 'test'.*the first is 'work 3'"
+    with pytest.raises(UserError, match=told + ".*shared_groups allow"):
+        probe(vectors)
+    with pytest.warns(UserWarning, match=told):
+        result = probe(vectors, shared_groups="allow")
     assert result.shared_groups == ["work 3", "work 70"]
-    assert "LEAK: 2 groups" in str(result)
+    assert "LEAK: 2 groups" in table(result)
 
 
 def test_a_tag_missing_in_test_is_named_and_not_scored(tmp_path: Path) -> None:
@@ -230,7 +234,7 @@ def test_a_tag_missing_in_test_is_named_and_not_scored(tmp_path: Path) -> None:
     assert [tag.tag for tag in result.per_tag] == ["class 0", "class 1"]
     assert result.chance["balanced_accuracy"] == 0.5
     assert result.metrics["balanced_accuracy"].value > 0.8
-    assert "not scored in test: class 2" in str(result)
+    assert "not scored in test: class 2" in table(result)
     json.dumps(result.as_dict(), allow_nan=False)
 
 
@@ -264,7 +268,7 @@ def test_refusals(tmp_path: Path) -> None:
     features, labels = gaussian(100, distance=1.0)
     vectors = store(tmp_path / "v", features, labels)
     with pytest.raises(UserError, match="did you mean 'linear'"):
-        probe(vectors, kind="liner")  # type: ignore[arg-type]
+        probe(vectors, protocol="liner")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="did you mean 'kind'"):
         probe(vectors, "knd")
     with pytest.raises(UserError, match="did you mean 'test'"):
@@ -294,7 +298,7 @@ def test_refusals(tmp_path: Path) -> None:
 def test_what_is_printed(tmp_path: Path) -> None:
     vectors = store(tmp_path / "v", *gaussian(200, classes=3, distance=2.0))
     result = probe(vectors)
-    text = str(result)
+    text = table(result)
     for fact in (
         "by artist, seed 0",
         "fedcba9876543210",
@@ -307,20 +311,20 @@ def test_what_is_printed(tmp_path: Path) -> None:
         assert name in text
     value, low, high = result.metrics["balanced_accuracy"]
     assert f"{value:.3f}  [{low:.3f}, {high:.3f}]   0.333" in text
-    assert f"(L2 {result.l2:g})" in text
+    assert f"protocol linear (l2 {result.settings['l2']:g}), mean vector of each track" in text
     facts = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert facts["metrics"]["balanced_accuracy"] == [value, low, high]
     assert facts["per_tag"][0]["tag"] == "class 0"
 
 
 def test_encoders_side_by_side(tmp_path: Path) -> None:
-    results: list[tuple[str, ProbeResult]] = []
+    results: list[ProbeResult] = []
     for name, distance in (("good", 4.0), ("poor", 1.0), ("alike", 1.05)):
-        results.append((name, probe(store(tmp_path / name, *gaussian(500, distance=distance), digest=name))))
+        results.append(probe(store(tmp_path / name, *gaussian(500, distance=distance), digest=name)))
     text = compare(results)
     assert "by artist, seed 0" in text and "fedcba9876543210" in text
-    assert [line.split()[0] for line in text.splitlines()[3:]] == ["good", "poor", "alike", "chance"]
-    by_name = dict(results)
+    assert [line.split()[0] for line in text.splitlines()[3:7]] == ["good", "poor", "alike", "chance"]
+    by_name = {result.name: result for result in results}
     assert intervals_apart(by_name["good"], by_name["poor"], "balanced_accuracy")
     assert intervals_apart(by_name["poor"], by_name["good"], "roc_auc")
     assert not intervals_apart(by_name["poor"], by_name["alike"], "balanced_accuracy")
@@ -330,7 +334,7 @@ def test_encoders_side_by_side(tmp_path: Path) -> None:
         compare([])
     features, labels = gaussian(100, distance=1.0)
     with pytest.raises(UserError, match="other and good are not comparable: tracks"):
-        compare([*results, ("other", probe(store(tmp_path / "other", features, labels)))])
+        compare([*results, probe(store(tmp_path / "other", features, labels))])
 
 
 def test_the_best_epoch_is_kept() -> None:
@@ -338,7 +342,7 @@ def test_the_best_epoch_is_kept() -> None:
     random = np.random.default_rng(0)
     features, targets = random.normal(size=(400, 20)), np.eye(2)[random.integers(0, 2, 400)]
     parts = (features[:200], targets[:200]), (features[200:], targets[200:])
-    score = fit_mlp(*parts, multi_label=False, hidden_dim=64, seed=0)
+    score = fit_mlp(*parts, kind="single", hidden_dim=64, seed=0).score
     own = -np.log((score(features[:200]) * targets[:200]).sum(axis=1)).mean()
     assert own > 0.55  # memorised it would be near 0; log 2 = .69 knows nothing
 

@@ -62,7 +62,8 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"ssl-music {version('ssl-music')}")
         return 0
-    name, *rest = arguments
+    words = 2 if " ".join(arguments[:2]) in verbs.VERBS else 1  # `bench probe`
+    name, rest = " ".join(arguments[:words]), arguments[words:]
     if name not in verbs.VERBS:
         from ssl_music.errors import unknown_name
 
@@ -91,7 +92,7 @@ def _show_warning(  # noqa: PLR0917  # as the warnings module calls it
 
 
 def _help(verbs: dict) -> str:
-    lines = [f"  {name:<11}{(verb.__doc__ or '').strip().splitlines()[0]}" for name, verb in verbs.items()]
+    lines = [f"  {name:<14}{(verb.__doc__ or '').strip().splitlines()[0]}" for name, verb in verbs.items()]
     return "\n".join(
         [
             "usage: ssl-music VERB [arguments]      ssl-music VERB --help",

@@ -83,8 +83,8 @@ def _parser(verb: Callable) -> jsonargparse.ArgumentParser:
 
 
 def _name(verb: Callable) -> str:
-    """What the command line calls the verb: without the letter that keeps a keyword of Python apart."""
-    return verb.__name__.rstrip("_")
+    """What the command line calls the verb: `import_` is import, `bench_probe` is bench probe."""
+    return verb.__name__.rstrip("_").replace("_", " ")
 
 
 def _register(wanted: Any) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_music._files import replacing
 from ssl_music.cli.exporting import encoder_in, export, tagger_in
 from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
+from ssl_music.cli.probing import probe
 from ssl_music.cli.show import print_rows
 from ssl_music.cli.training import pretrain, tell_duplicates
 from ssl_music.errors import UserError
@@ -92,52 +91,6 @@ def embed(
         device=device,
     )
     print(vectors.summary())
-
-
-def probe(
-    vectors: Path,
-    column: str | None = None,
-    kind: Literal["linear", "mlp"] = "linear",
-    train: str = "train",
-    valid: str = "valid",
-    test: str = "test",
-    seed: int = 0,
-    bootstrap: int = 1000,
-    drop: list[str] | None = None,
-    out: Path | None = None,
-) -> None:
-    """Measure what is readable from vectors: train a small classifier on a frozen encoder's embeddings.
-
-    Args:
-        vectors: what `ssl-music embed` wrote.
-        column: label column; may be left out where there is only one.
-        kind: linear (logistic regression) or mlp (one hidden layer of 512).
-        train: split to fit on.
-        valid: split that chooses the strength of the penalty, or when to stop.
-        test: split that is reported.
-        seed: of the bootstrap and of the hidden layer.
-        bootstrap: draws behind the 95 % intervals.
-        drop: tags to leave out of the task.
-        out: also write the result there as JSON.
-    """
-    from ssl_music.probe import probe as run
-    from ssl_music.vectors import Vectors
-
-    result = run(
-        Vectors(vectors),
-        column,
-        kind=kind,
-        train=train,
-        valid=valid,
-        test=test,
-        seed=seed,
-        bootstrap=bootstrap,
-        drop=drop or (),
-    )
-    print(result)
-    if out is not None:
-        with replacing(out) as temporary:
-            temporary.write_text(json.dumps(result.as_dict(), indent=1))
 
 
 def index(vectors: Path, out: Path | None = None, kind: Literal["auto", "exact", "ivf"] = "auto") -> None:

@@ -1,12 +1,42 @@
 """What can be read from vectors by a small classifier that sees nothing else: the measure of an encoder.
 
-classifiers  the two that are fitted: linear, and one hidden layer
-task         which tracks and tags take part, checked before anything is fitted
-protocol     `probe`: what is fitted on, chosen on and scored on what
-result       `ProbeResult`, its printed table, and the comparison of several
+features     what the classifiers share
+linear       logistic and ridge regression for each strength of the penalty
+gradient     `paper` and `mlp`, trained by gradient steps
+neighbours   the vote of the nearest
+task         which tracks and tags take part
+checks       what is checked before anything is fitted
+fitted       the protocols: what is fitted on train, what is chosen on valid
+predictions  what was predicted for one split, matched by name
+scoring      predictions → metrics with intervals
+protocol     `probe`: all of it, one result
+result       `ProbeResult` and its record on disk
+paired       two results on the same tracks
+tables       results as text
 """
 
-from ssl_music.probe.protocol import probe
-from ssl_music.probe.result import ProbeResult, TagScore, compare, intervals_apart, table
+from ssl_music.probe.fitted import PROTOCOLS, Fitted, fit
+from ssl_music.probe.paired import intervals_apart, paired
+from ssl_music.probe.predictions import Predictions
+from ssl_music.probe.protocol import assembled, probe
+from ssl_music.probe.result import Origin, ProbeResult
+from ssl_music.probe.scoring import TagScore
+from ssl_music.probe.tables import NAMES, compare, difference_line, table
 
-__all__ = ["ProbeResult", "TagScore", "compare", "intervals_apart", "probe", "table"]
+__all__ = [
+    "NAMES",
+    "PROTOCOLS",
+    "Fitted",
+    "Origin",
+    "Predictions",
+    "ProbeResult",
+    "TagScore",
+    "assembled",
+    "compare",
+    "difference_line",
+    "fit",
+    "intervals_apart",
+    "paired",
+    "probe",
+    "table",
+]

@@ -1,8 +1,6 @@
-"""What a probe is fitted on, chosen on and scored on.
+"""A probe from end to end: a store of vectors and a column in, a result out.
 
-Nothing of the test split is seen before the scores are computed. `linear` fits on train once for each L2 strength,
-chooses the strength that scores best on valid, and fits again with it on train and valid together. `mlp` fits on
-train and stops by the loss on valid.
+Nothing of the test split is seen before the scores are computed.
 """
 
 from collections.abc import Sequence
@@ -11,36 +9,39 @@ from typing import Literal
 import numpy as np
 
 from ssl_music import metrics
-from ssl_music.errors import unknown_name
-from ssl_music.metrics import Interval
-from ssl_music.probe.classifiers import Scorer, fit_mlp, linear_path
-from ssl_music.probe.result import ProbeResult, TagScore
-from ssl_music.probe.task import Part, build_task
+from ssl_music.errors import UserError
+from ssl_music.probe.fitted import PROTOCOLS, SEEDED, Fitted, fit
+from ssl_music.probe.predictions import Predictions
+from ssl_music.probe.result import Origin, ProbeResult
+from ssl_music.probe.scoring import scores
 from ssl_music.vectors import Vectors
-
-#: penalties tried, strong to weak, in the units of `linear_path`
-L2_STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 
 
 def probe(
     vectors: Vectors,
-    column: str | None = None,
+    column: str | Sequence[str] | None = None,
     *,
-    kind: Literal["linear", "mlp"] = "linear",
+    protocol: str = "linear",
+    pool: str = "vectors",
+    regression: bool = False,
     train: str = "train",
     valid: str = "valid",
     test: str = "test",
     seed: int = 0,
+    seeds: int = 1,
     bootstrap: int = 1000,
     drop: Sequence[str] = (),
-    hidden_dim: int = 512,
+    shared_groups: Literal["refuse", "allow"] = "refuse",
+    name: str | None = None,
 ) -> ProbeResult:
-    """How well the tags of a column are read from stored vectors, pooled per track, by a small classifier.
+    """How well the tags of a column are read from stored vectors by a small classifier that sees nothing else.
 
     Only tracks that have a tag in the column take part. A tag that occurs in valid or test and not in train is an
-    error; `drop` leaves tags out of the task. A tag that test lacks is named in the result and not scored. Intervals
-    are over groups where the tracks carry any (clips of one composition are not independent), over tracks otherwise.
-    `seed` is that of the bootstrap and of the hidden layer; `hidden_dim` is the width of `mlp`.
+    error; `drop` leaves tags out of the task. A tag that test lacks is named in the result and not scored. With
+    `regression` the column, or each of several, holds numbers, which are read with R². Intervals are over groups
+    where the tracks carry any (clips of one composition are not independent), over tracks otherwise; `shared_groups`
+    says whether groups on both sides of the test split are an error. `seeds` runs, from `seed` on, make a Student-t
+    interval too; only what is trained by gradient steps differs between them. `name` is what tables call the encoder.
 
     >>> import tempfile
     >>> from itertools import product
@@ -56,115 +57,143 @@ def probe(
     >>> result.metrics["balanced_accuracy"].value, result.tracks
     (1.0, {'train': 10, 'valid': 10, 'test': 10})
     """
-    if kind not in ("linear", "mlp"):
-        raise unknown_name("kind of probe", kind, ["linear", "mlp"])
-    column = vectors.column(column)
-    multi_label = vectors.multi_label(column)
-    task = build_task(vectors, column, splits={"train": train, "valid": valid, "test": test}, drop=drop)
-    parts = task.parts
-    if kind == "linear":
-        score, l2 = _chosen_linear(parts["train"], parts["valid"], multi_label)
-    else:
-        fitted, watched = (parts[role][1:] for role in ("train", "valid"))
-        score, l2 = fit_mlp(fitted, watched, multi_label=multi_label, hidden_dim=hidden_dim, seed=seed), None
-
-    rows, features, targets = parts["test"]
-    groups = [vectors.rows[row].group or f"\0{row}" for row in rows]  # without a group: one by itself
-    weights = metrics.bootstrap_weights(groups, draws=bootstrap, seed=seed)
-    whole, per_tag = _scores(targets, score(features), weights, multi_label)
-    scored = [index for index, tag in enumerate(task.tags) if tag not in task.left_out[test]]
-    units = [len({groups[row] for row in np.flatnonzero(column)}) for column in targets.T]
-    return ProbeResult(
-        column=column,
-        multi_label=multi_label,
-        kind=kind,
-        tags=task.tags,
-        metrics=whole,
-        chance=_chance(parts["train"][2], targets, multi_label),
-        per_tag=[
-            TagScore(task.tags[index], int(targets[:, index].sum()), units[index], per_tag[index]) for index in scored
-        ],
-        tracks={name: len(part.rows) for name, part in zip((train, valid, test), parts.values(), strict=True)},
-        unit="tracks" if len(set(groups)) == len(rows) else "groups",
-        units=len(set(groups)),
-        left_out=task.left_out,
-        shared_groups=task.shared_groups,
-        l2=l2,
+    if seeds < 1:
+        raise UserError(f"seeds {seeds}: one run or more is wanted")
+    if seeds > 1 and protocol in PROTOCOLS and protocol not in SEEDED:
+        raise UserError(
+            f"seeds {seeds}: the protocol {protocol} gives the same for every seed; take one of "
+            f"{', '.join(SEEDED)}, or fractions of the labels, which are drawn by seed"
+        )
+    fitted = [
+        fit(
+            vectors,
+            column,
+            protocol=protocol,
+            pool=pool,
+            regression=regression,
+            train=train,
+            valid=valid,
+            test=test,
+            seed=seed + run,
+            drop=drop,
+            shared_groups=shared_groups,
+        )
+        for run in range(seeds)
+    ]
+    return result_of(
+        fitted,
+        vectors,
+        splits=(train, valid, test),
+        name=name or vectors.root.name,
         seed=seed,
         bootstrap=bootstrap,
-        split_name=vectors.header["split_name"],
-        catalog_fingerprint=vectors.header["catalog_fingerprint"],
-        encoder=vectors.header["encoder"],
-        digest=vectors.header["digest"],
     )
 
 
-def _chosen_linear(train: Part, valid: Part, multi_label: bool) -> tuple[Scorer, float]:
-    """The scorer fitted on train and valid with the L2 strength that scored best on valid, and that strength.
+def result_of(
+    fitted: Sequence[Fitted],
+    vectors: Vectors,
+    *,
+    splits: tuple[str, str, str],
+    name: str,
+    seed: int,
+    bootstrap: int,
+) -> ProbeResult:
+    """The result of what was fitted, one a run, on the tracks of test that have labels."""
+    task = fitted[0].task
+    test = [one.predictions(vectors, task.parts["test"].rows) for one in fitted]
+    settings = {key: float(np.mean([one.settings[key] for one in fitted])) for key in fitted[0].settings}
+    return assembled(
+        test,
+        [one.valid for one in fitted],
+        name=name,
+        protocol=fitted[0].protocol,
+        pool=fitted[0].pool,
+        settings=settings,
+        train_targets=task.parts["train"].targets,
+        tracks={split: len(part.rows) for split, part in zip(splits, task.parts.values(), strict=True)},
+        left_out=task.left_out,
+        shared_groups=task.shared_groups,
+        origin=Origin.of(vectors.header),
+        seed=seed,
+        bootstrap=bootstrap,
+    )
 
-    Best is by balanced accuracy for single-label columns and by macro ROC-AUC for multi-label ones; of equals, the
-    stronger penalty.
+
+def assembled(
+    test: Sequence[Predictions],
+    valid: Sequence[Predictions],
+    *,
+    name: str,
+    protocol: str,
+    pool: str,
+    settings: dict[str, float],
+    train_targets: np.ndarray | None,
+    tracks: dict[str, int],
+    left_out: dict[str, list[str]],
+    shared_groups: list[str],
+    origin: Origin,
+    seed: int,
+    bootstrap: int,
+) -> ProbeResult:
+    """The result of predictions for the test split, one a run, wherever they come from.
+
+    `valid` are those for the validation split, for thresholds of several tags; it may be empty. `train_targets`
+    (N, K) says which tag is the most frequent one there, for the chance level of accuracy. The last of `tracks` is
+    the split that is scored; `left_out` names for it the tags without a score.
     """
-    path = linear_path(train.features, train.targets, multi_label=multi_label, l2_strengths=L2_STRENGTHS)
-    reached = []
-    for score in path:
-        scores = score(valid.features)
-        if multi_label:
-            reached.append(metrics.macro(metrics.roc_auc(valid.targets, scores)).value)
-        else:
-            reached.append(float(metrics.balanced_accuracy(valid.targets.argmax(axis=1), scores.argmax(axis=1))))
-    l2 = L2_STRENGTHS[int(np.argmax(reached))]
-    features = np.concatenate([train.features, valid.features])
-    targets = np.concatenate([train.targets, valid.targets])
-    (score,) = linear_path(features, targets, multi_label=multi_label, l2_strengths=[l2])
-    return score, l2
+    first = test[0]
+    # another run may have its rows in another order: by name, never by position
+    test = [first, *(one.matched(first.tags, first.ids) for one in test[1:])]
+    valid = [one.matched(first.tags, one.ids) for one in valid]
+    split = list(tracks)[-1]
+    found = scores(test, valid, left_out=left_out.get(split, []), bootstrap=bootstrap, seed=seed)
+    groups = {group or f"\0{row}" for row, group in enumerate(first.groups)}
+    return ProbeResult(
+        name=name,
+        column=first.column,
+        kind=first.kind,
+        protocol=protocol,
+        pool=pool,
+        settings=settings,
+        tags=first.tags,
+        metrics=found.metrics,
+        chance=_chance(first, train_targets),
+        further=found.further,
+        per_tag=found.per_tag,
+        runs=found.runs,
+        over_runs=found.over_runs,
+        tracks=tracks,
+        unit="tracks" if len(groups) == len(first.ids) else "groups",
+        units=len(groups),
+        left_out=left_out,
+        shared_groups=shared_groups,
+        seed=seed,
+        bootstrap=bootstrap,
+        origin=origin,
+        test=list(test),
+        valid=list(valid),
+    )
 
 
-def _scores(
-    targets: np.ndarray, scores: np.ndarray, weights: np.ndarray, multi_label: bool
-) -> tuple[dict[str, Interval], list[dict[str, Interval]]]:
-    """Every metric with its interval: over the column, and for each tag."""
-    interval = metrics.percentile_interval
-    whole: dict[str, Interval] = {}
-    values = dict(zip(("roc_auc", "pr_auc"), metrics.ranking_scores(targets, scores), strict=True))  # (K,) each
-    drawn = dict(zip(values, metrics.ranking_scores(targets, scores, weights=weights), strict=True))  # (R, K) each
-    if not multi_label:
-        truth, predicted = targets.argmax(axis=1), scores.argmax(axis=1)
-        for name, metric in (("balanced_accuracy", metrics.balanced_accuracy), ("accuracy", metrics.accuracy)):
-            whole[name] = interval(float(metric(truth, predicted)), metric(truth, predicted, weights=weights))
-    for name, value in values.items():
-        whole[name] = interval(metrics.macro(value).value, _row_means(drawn[name]))
-    if not multi_label:
-        tags = targets.shape[1]
-        values["recall"] = metrics.recall(truth, predicted, tags)
-        drawn["recall"] = metrics.recall(truth, predicted, tags, weights=weights)
-    per_tag = [
-        {name: interval(value[index], drawn[name][:, index]) for name, value in values.items()}
-        for index in range(targets.shape[1])
-    ]
-    return whole, per_tag
-
-
-def _row_means(draws: np.ndarray) -> np.ndarray:
-    """The mean of each draw over the tags that have a score in it, NaN where none has. Shape: (R, K) → (R,).
-
-    Holding a tag that a draw lacks at its value on all tracks instead would narrow the interval: in a simulation of
-    six tags of 2 to 15 groups it then held the truth in 88 % of runs instead of 94 %.
-    """
-    scored = ~np.isnan(draws)
-    with np.errstate(invalid="ignore"):
-        return np.where(scored, draws, 0.0).sum(axis=1) / scored.sum(axis=1)
-
-
-def _chance(train: np.ndarray, targets: np.ndarray, multi_label: bool) -> dict[str, float]:
+def _chance(predictions: Predictions, train_targets: np.ndarray | None) -> dict[str, float]:
     """What answers that know nothing of the vectors reach: the level to hold every metric against.
 
     Balanced accuracy: one tag for all, 1 / tags. Accuracy: always the most frequent tag of train. ROC-AUC: one half.
-    PR-AUC: the share of tracks with the tag. All over the tags that the test split has.
+    PR-AUC: the share of tracks with the tag. R²: 0 and the mean absolute error of the median of train. All over the
+    tags that the test split has.
     """
+    targets = predictions.targets
+    if predictions.kind == "numbers":
+        if train_targets is None:
+            return {"r2": 0.0}
+        guess = np.broadcast_to(np.median(train_targets, axis=0), targets.shape)
+        error = metrics.macro(metrics.mean_absolute_error(targets, guess))
+        return {"r2": 0.0, "mean_absolute_error": error.value}
     share = targets.mean(axis=0)
     scored = (share > 0) & (share < 1)
     areas = {"roc_auc": 0.5, "pr_auc": float(share[scored].mean())}
-    if multi_label:
+    if predictions.kind == "multi":
         return areas
-    return {"balanced_accuracy": 1 / int(scored.sum()), "accuracy": float(share[train.sum(axis=0).argmax()]), **areas}
+    common = {} if train_targets is None else {"accuracy": float(share[train_targets.sum(axis=0).argmax()])}
+    return {"balanced_accuracy": 1 / int(scored.sum()), **common, **areas}

@@ -1,159 +1,164 @@
-"""What a probe found, how it is printed, and how several are compared."""
+"""What a probe found, and the record of it."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ssl_music.errors import UserError, unknown_name
+import numpy as np
+
+from ssl_music._records import Record, read_record, write_record
+from ssl_music.errors import UserError
 from ssl_music.metrics import Interval
-
-NAMES = {
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "roc_auc": "ROC-AUC",
-    "pr_auc": "PR-AUC",
-    "recall": "recall",
-}
+from ssl_music.probe.features import TaskKind
+from ssl_music.probe.predictions import Predictions
+from ssl_music.probe.scoring import TagScore
 
 
-class TagScore(NamedTuple):
-    """How well one tag is read: `support` of the tracks scored have it, and they are of `units` groups or tracks.
+class Origin(NamedTuple):
+    """Where the numbers come from: which split of which catalog, whose weights."""
 
-    With one unit there is no telling how it would go with others: an interval from it means nothing.
-    """
+    split_name: str
+    catalog_fingerprint: str
+    encoder: str
+    digest: str
 
-    tag: str
-    support: int
-    units: int
-    scores: dict[str, Interval]
+    @classmethod
+    def of(cls, header: Mapping[str, Any]) -> "Origin":
+        """That of a store of vectors, from its header."""
+        return cls(*(str(header[name]) for name in cls._fields))
 
 
 @dataclass(frozen=True)
 class ProbeResult:
     """The scores of one probe on the tracks it was not fitted on, with everything a reader needs to repeat it.
 
-    `metrics` are over the whole column (ROC-AUC and PR-AUC as unweighted means over tags), the one that the L2
-    strength was chosen by first; intervals are 95 % percentile bootstrap intervals over `units` of the `unit`.
-    `left_out` names, for each split, the tags that could not be scored there.
+    `metrics` are over the whole column (those of tags as unweighted means over them), the one that choices were made
+    by first; intervals are 95 % percentile bootstrap intervals over `units` of the `unit`. Of several runs they are
+    means, and `over_runs` holds their 95 % Student-t intervals. `further` are numbers without an interval. `left_out`
+    names, for each split, the tags that could not be scored there.
     """
 
+    name: str  #: of the encoder, as tables call it
     column: str
-    multi_label: bool
-    kind: str
+    kind: TaskKind
+    protocol: str
+    pool: str  #: "vectors" or "scores": what was averaged over the chunks of a track
+    settings: dict[str, float]  #: what the protocol chose: l2, epochs, neighbours; means over runs
     tags: list[str]
     metrics: dict[str, Interval]
     chance: dict[str, float]
+    further: dict[str, float]
     per_tag: list[TagScore]
+    runs: list[dict[str, float]]
+    over_runs: dict[str, Interval]
     tracks: dict[str, int]  #: split → how many of its tracks have the column
     unit: str  #: what the bootstrap draws: "tracks" or "groups"
     units: int
     left_out: dict[str, list[str]]
     shared_groups: list[str]  #: groups on both sides of the test split: a leak
-    l2: float | None  #: chosen on the validation split; None where the kind has no such penalty
     seed: int
     bootstrap: int
-    split_name: str
-    catalog_fingerprint: str
-    encoder: str
-    digest: str
+    origin: Origin
+    test: list[Predictions] = field(compare=False, repr=False)  #: one a run
+    valid: list[Predictions] = field(compare=False, repr=False)
+
+    @property
+    def primary(self) -> str:
+        """The metric that choices were made by."""
+        return next(iter(self.metrics))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether one track may have several of the tags."""
+        return self.kind == "multi"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and names, for JSON; an interval is [value, low, high]."""
-        facts = asdict(self)
-        facts["metrics"] = {name: list(interval) for name, interval in self.metrics.items()}
+        """Plain numbers, lists and names, for JSON; an interval is [value, low, high]; without the predictions."""
+        held = {
+            "name",
+            "column",
+            "protocol",
+            "pool",
+            "settings",
+            "tags",
+            "chance",
+            "further",
+            "runs",
+            "tracks",
+            "unit",
+        }
+        held |= {"units", "left_out", "shared_groups", "seed", "bootstrap"}
+        facts = {one.name: getattr(self, one.name) for one in fields(self) if one.name in held}
+        facts |= {"task": self.kind, **self.origin._asdict()}
+        facts["metrics"] = _lists(self.metrics)
+        facts["over_runs"] = _lists(self.over_runs)
         facts["per_tag"] = [
-            {**tag._asdict(), "scores": {name: list(interval) for name, interval in tag.scores.items()}}
+            {
+                **tag._asdict(),
+                "scores": _lists(tag.scores),
+                "over_runs": _lists(tag.over_runs),
+                "threshold": None if tag.threshold is None else _number(tag.threshold),
+            }
             for tag in self.per_tag
         ]
         return facts
 
-    def __str__(self) -> str:
-        return table(self)
+    def save(self, path: Path | str) -> None:
+        """Writes a record: the facts as JSON, the predictions beside them."""
+        arrays = {}
+        for prefix, runs in (("", self.test), ("valid_", self.valid)):
+            if runs:
+                arrays[prefix + "ids"] = np.array(runs[0].ids)
+                arrays[prefix + "groups"] = np.array(runs[0].groups)
+                arrays[prefix + "targets"] = runs[0].targets
+                same = [run.matched(runs[0].tags, runs[0].ids) for run in runs]
+                arrays[prefix + "scores"] = np.stack([run.scores for run in same])  # (S, N, K)
+        write_record(path, "probe", self.as_dict(), arrays)
 
-
-def table(result: ProbeResult) -> str:
-    """The result as text: what was measured on what, the metrics with chance levels, one line a tag."""
-    lines = [
-        f"{result.column}: {result.kind} probe"
-        + ("" if result.l2 is None else f" (L2 {result.l2:g})")
-        + f" on vectors of {result.encoder} {result.digest}",
-        _provenance(result),
-        "",
-    ]
-    rows = [["metric", "value", "95 % interval", "chance"]]
-    for name, interval in result.metrics.items():
-        rows.append([NAMES[name], f"{interval.value:.3f}", _bounds(interval), f"{result.chance[name]:.3f}"])
-    lines += [*_aligned(rows), ""]
-    scores = list(result.per_tag[0].scores) if result.per_tag else []
-    units = ["groups"] if result.unit == "groups" else []
-    rows = [["tag", "tracks", *units, *(heading for name in scores for heading in (NAMES[name], ""))]]
-    for tag in result.per_tag:
-        cells = [cell for name in scores for cell in (f"{tag.scores[name].value:.3f}", _bounds(tag.scores[name]))]
-        rows.append([tag.tag, str(tag.support), *(str(tag.units) for _ in units), *cells])
-    lines += _aligned(rows)
-    lines += [f"not scored in {split}: {', '.join(tags)}" for split, tags in result.left_out.items() if tags]
-    if result.shared_groups:
-        lines.append(f"LEAK: {len(result.shared_groups)} groups lie on both sides of the test split")
-    return "\n".join(lines)
-
-
-def compare(results: Sequence[tuple[str, ProbeResult]]) -> str:
-    """One table of several encoders' results on the same column and split, a line each, with intervals.
-
-    Results of different tracks cannot be compared: those are an error that names the difference.
-    """
-    if not results:
-        raise UserError("no results to compare; give one or more (name, result)")
-    first = results[0][1]
-    for name, result in results:
-        for fact in ("column", "split_name", "catalog_fingerprint", "tracks", "tags"):
-            mine, theirs = getattr(result, fact), getattr(first, fact)
-            if mine != theirs:
-                raise UserError(f"{name} and {results[0][0]} are not comparable: {fact} is {mine} and {theirs}")
-    metrics = list(first.metrics)
-    rows = [[first.column, "probe", *(heading for name in metrics for heading in (NAMES[name], "95 % interval"))]]
-    for name, result in results:
-        cells = [
-            cell
-            for metric in metrics
-            for cell in (f"{result.metrics[metric].value:.3f}", _bounds(result.metrics[metric]))
+    @classmethod
+    def of(cls, record: Record) -> "ProbeResult":
+        """What `save` wrote, from the record as it was read."""
+        if record.kind != "probe":
+            raise UserError(f"{record.path}: a record of kind {record.kind!r}, where one of a probe is wanted")
+        facts, arrays = dict(record.facts), record.arrays
+        kind, origin = facts.pop("task"), Origin(*(facts.pop(name) for name in Origin._fields))
+        facts["metrics"] = _intervals(facts["metrics"])
+        facts["over_runs"] = _intervals(facts["over_runs"])
+        facts["per_tag"] = [
+            TagScore(**{**tag, "scores": _intervals(tag["scores"]), "over_runs": _intervals(tag["over_runs"])})
+            for tag in facts["per_tag"]
         ]
-        rows.append([name, result.kind, *cells])
-    rows.append(["chance", "", *(cell for metric in metrics for cell in (f"{first.chance[metric]:.3f}", ""))])
-    return "\n".join([_provenance(first), "", *_aligned(rows)])
+
+        def runs(prefix: str) -> list[Predictions]:
+            if prefix + "ids" not in arrays:
+                return []
+            ids, groups = arrays[prefix + "ids"].tolist(), arrays[prefix + "groups"].tolist()
+            targets = arrays[prefix + "targets"]
+            return [
+                Predictions(facts["column"], kind, facts["tags"], ids, groups, targets, scores)
+                for scores in arrays[prefix + "scores"]
+            ]
+
+        return cls(kind=kind, origin=origin, test=runs(""), valid=runs("valid_"), **facts)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "ProbeResult":
+        """What `save` wrote to `path`."""
+        return cls.of(read_record(path))
 
 
-def intervals_apart(a: ProbeResult, b: ProbeResult, metric: str) -> bool:
-    """Whether the intervals of two results do not touch: a difference that no reader need doubt.
-
-    Stricter than a test of the difference: intervals that overlap a little may still differ.
-    """
-    for result in (a, b):
-        if metric not in result.metrics:
-            raise unknown_name("metric", metric, list(result.metrics))
-    first, second = a.metrics[metric], b.metrics[metric]
-    return first.low > second.high or second.low > first.high
+def _lists(intervals: Mapping[str, Interval]) -> dict[str, list[float | None]]:
+    return {name: [_number(value) for value in interval] for name, interval in intervals.items()}
 
 
-def _provenance(result: ProbeResult) -> str:
-    tracks = " / ".join(f"{count} {split}" for split, count in result.tracks.items())
-    return (
-        f"split {result.split_name}, catalog {result.catalog_fingerprint}; tracks: {tracks}; "
-        f"95 % intervals over {result.units} {result.unit}"
-    )
+def _number(value: float) -> float | None:
+    """JSON knows no NaN and no infinity."""
+    return float(value) if math.isfinite(value) else None
 
 
-def _bounds(interval: Interval) -> str:
-    return f"[{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Columns of equal width, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+def _intervals(lists: Mapping[str, Sequence[float | None]]) -> dict[str, Interval]:
+    return {
+        name: Interval(*(math.nan if value is None else value for value in values)) for name, values in lists.items()
+    }

@@ -7,7 +7,7 @@ folder      the run folder: what made it, whether it can go on
 finish      what is left when a training has ended well
 keep        last.ckpt for resuming, best.safetensors for use, early stopping
 machine     versions, devices and memory
-neighbours  embeddings of some tracks, and what their neighbours say
+embedded  embeddings of some tracks while the encoder learns
 norms       batch norms that see the batches of all devices
 online      a probe of labels while the encoder learns
 pace        the rate of each step

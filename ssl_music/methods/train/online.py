@@ -15,9 +15,11 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.methods.base import Method
 from ssl_music.methods.train.average import Average
-from ssl_music.methods.train.neighbours import embedded, neighbour_scores
+from ssl_music.methods.train.embedded import embedded
 from ssl_music.methods.train.throughput import Throughput
-from ssl_music.probe.classifiers import linear_path
+from ssl_music.probe.features import TaskKind
+from ssl_music.probe.linear import linear_path
+from ssl_music.probe.neighbours import neighbour_scores
 
 KINDS = ("knn", "linear")
 #: of the linear probe, in the units of `linear_path`; not chosen on the tracks that it is scored on
@@ -130,7 +132,8 @@ class Online(Callback):
         if self.probe.kind == "knn":
             scores = neighbour_scores(known, self.targets, asked, self.probe.neighbours)
         else:
-            (score,) = linear_path(known, self.targets, multi_label=self.multi_label, l2_strengths=[L2_STRENGTH])
+            kind: TaskKind = "multi" if self.multi_label else "single"
+            (score,) = linear_path(known, self.targets, kind=kind, l2_strengths=[L2_STRENGTH])
             scores = score(asked)
         name = f"valid/{self.probe.kind}_"
         if self.multi_label:

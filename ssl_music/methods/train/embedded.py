@@ -1,4 +1,4 @@
-"""The embeddings of some tracks by an encoder that is being trained, and what their neighbours say of them."""
+"""The embeddings of some tracks by an encoder that is being trained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,6 @@ from torch import nn
 
 from ssl_music.clips import Waves
 from ssl_music.encoders import Encoder
-
-#: of the weights exp(similarity / τ) of neighbours: Wu et al. 2018, arXiv 1805.01978, section 3.4
-TEMPERATURE = 0.07
 
 
 def embedded(encoder: Encoder, waves: Waves, rows: np.ndarray, clips: int, batch_size: int) -> np.ndarray:
@@ -42,26 +39,6 @@ def evenly_spaced(waves: Waves, rows: np.ndarray, clips: int, count: int) -> np.
     return found
 
 
-def neighbour_scores(known: np.ndarray, targets: np.ndarray, asked: np.ndarray, neighbours: int) -> np.ndarray:
-    """What share of the nearest known rows has each tag, by cosine around the mean of the known.
-
-    A neighbour weighs exp(similarity / 0.07), as in Wu et al. 2018 (arXiv 1805.01978, section 3.4).
-
-    Shape: known (M, D), targets (M, K), asked (N, D) → (N, K).
-
-    >>> known, targets = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]), np.eye(3)
-    >>> neighbour_scores(known, targets, np.array([[2.0, 0.1]]), neighbours=2).round(3)
-    array([[1., 0., 0.]])
-    """
-    middle = known.mean(axis=0)
-    similarity = _unit(asked - middle) @ _unit(known - middle).T  # (N, M)
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]  # (N, k)
-    near = np.take_along_axis(similarity, nearest, axis=1)
-    weights = np.exp((near - near[:, :1]) / TEMPERATURE)
-    weights /= weights.sum(axis=1, keepdims=True)
-    return np.einsum("nk,nkt->nt", weights, targets[nearest])
-
-
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """`module` in evaluation mode; each of its parts comes back to the mode that it was in."""
@@ -72,8 +49,3 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1.0)

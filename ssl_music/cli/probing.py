@@ -1,0 +1,74 @@
+"""The verb `probe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def probe(
+    vectors: Path,
+    *,
+    column: str | list[str] | None = None,
+    protocol: Literal["linear", "paper", "mlp", "knn"] = "linear",
+    pool: Literal["vectors", "scores"] = "vectors",
+    regression: bool = False,
+    train: str = "train",
+    valid: str = "valid",
+    test: str = "test",
+    seed: int = 0,
+    seeds: int = 1,
+    bootstrap: int = 1000,
+    drop: list[str] | None = None,
+    shared_groups: Literal["refuse", "allow"] = "refuse",
+    against: list[Path] | None = None,
+    out: Path | None = None,
+) -> None:
+    """Measure what is readable from vectors: train a small classifier on a frozen encoder's embeddings.
+
+    Args:
+        vectors: what `ssl-music embed` wrote.
+        column: label column; may be left out where there is only one. Several, for regression: '[arousal, valence]'.
+        protocol: linear (logistic regression, penalty chosen on valid), paper (CLMR's: Adam 1e-3 on a linear layer,
+            stopped early), mlp (one hidden layer of 512) or knn (a vote of the nearest).
+        pool: vectors (the mean vector of each track) or scores (each chunk, and the mean of their scores).
+        regression: the column holds numbers, read with R².
+        train: split to fit on.
+        valid: split that chooses the strength of the penalty, or when to stop.
+        test: split that is reported.
+        seed: of the bootstrap, and of the first run.
+        seeds: runs, of protocols that are trained by gradient steps.
+        bootstrap: draws behind the 95 % intervals.
+        drop: tags to leave out of the task.
+        shared_groups: refuse or allow a test split that shares groups with train or valid.
+        against: vectors of other encoders, to compare with on the same tracks.
+        out: also write the result there: NAME.json, and the predictions beside it in NAME.npz.
+    """
+    from ssl_music.probe import compare, table
+    from ssl_music.probe import probe as run
+    from ssl_music.vectors import Vectors
+
+    results = [
+        run(
+            Vectors(root),
+            column,
+            protocol=protocol,
+            pool=pool,
+            regression=regression,
+            train=train,
+            valid=valid,
+            test=test,
+            seed=seed,
+            seeds=seeds,
+            bootstrap=bootstrap,
+            drop=drop or (),
+            shared_groups=shared_groups,
+            name=str(root),
+        )
+        for root in [vectors, *(against or [])]
+    ]
+    print(table(results[0]))
+    if against:
+        print("\n" + compare(results))
+    if out is not None:
+        results[0].save(out)
