@@ -25,8 +25,7 @@ from ssl_music.errors import UserError
 from ssl_music.index import Index
 from ssl_music.methods import Method
 from ssl_music.methods.train import train
-from ssl_music.probe import ProbeResult, intervals_apart, probe
-from ssl_music.probe.result import NAMES
+from ssl_music.probe import NAMES, ProbeResult, intervals_apart, probe
 from ssl_music.vectors import Vectors
 
 PRETRAINED, RANDOM, LOGMEL = "pretrained", "random initialisation", "log-mel statistics"

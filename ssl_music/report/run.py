@@ -11,7 +11,7 @@ import numpy as np
 
 from ssl_music.errors import UserError
 from ssl_music.pack import Pack
-from ssl_music.probe.result import NAMES
+from ssl_music.probe import NAMES
 from ssl_music.vectors import Vectors
 
 PRETRAINED = "pretrained"
