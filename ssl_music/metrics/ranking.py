@@ -39,7 +39,7 @@ def ranking_scores(
     weights = weighting(weights, len(targets))
     orders = np.argsort(-scores, axis=0, kind="stable")
     rankings = [(targets[o, tag] > 0, scores[o, tag], o) for tag, o in enumerate(orders.T)]
-    areas = _areas_of(rankings, weights, widest=len(targets))
+    areas = _areas_of(rankings, weights)
     return areas[0], areas[1]
 
 
@@ -58,7 +58,7 @@ def micro_ranking_scores(
     weights = weighting(weights, len(targets))
     order = np.argsort(-scores, axis=None, kind="stable")
     ranking = (targets.ravel()[order] > 0, scores.ravel()[order], order // targets.shape[1])
-    areas = _areas_of([ranking], weights, widest=int(max(len(targets), 2 * targets.sum())))[..., 0]
+    areas = _areas_of([ranking], weights)[..., 0]
     return areas[0], areas[1]
 
 
@@ -82,13 +82,11 @@ def micro_average_precision(
     return micro_ranking_scores(targets, scores, weights=weights)[1]
 
 
-def _areas_of(
-    rankings: list[tuple[np.ndarray, np.ndarray, np.ndarray]], weights: np.ndarray, *, widest: int
-) -> np.ndarray:
+def _areas_of(rankings: list[tuple[np.ndarray, np.ndarray, np.ndarray]], weights: np.ndarray) -> np.ndarray:
     """Both areas of each ranking, a block of draws at a time. Shape: weights (N,) or (R, N) → (2, K) or (2, R, K)."""
     weighted = np.atleast_2d(weights)
     areas = np.empty((2, len(weighted), len(rankings)))
-    block = max(1, base.BLOCK_NUMBERS // widest)
+    block = max(1, base.BLOCK_NUMBERS // weighted.shape[1])
     for start in range(0, len(weighted), block):
         rows = slice(start, start + block)
         turned = np.ascontiguousarray(weighted[rows].T, dtype=np.float64)  # (N, R)
