@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
 #: arguments that stand without a flag: `ssl-music search song.mp3`
-POSITIONAL = {"check": "directory", "import": "file", "listen": "file", "search": "query", "tag": "files"}
+POSITIONAL = {
+    "check": "directory",
+    "import": "file",
+    "listen": "file",
+    "score": "predictions",
+    "search": "query",
+    "tag": "files",
+}
 #: verbs that take from a recipe these arguments alone: it may be the recipe of another verb
 TAKEN = {"listen": {"method"}}
 #: arguments that are made here, from others

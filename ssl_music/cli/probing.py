@@ -1,9 +1,12 @@
-"""The verb `probe`."""
+"""The verbs that score what an encoder or a tagger knows of labels: `probe`, `score`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ssl_music.catalogs import Catalog
 
 
 def probe(
@@ -72,3 +75,46 @@ def probe(
         print("\n" + compare(results))
     if out is not None:
         results[0].save(out)
+
+
+def score(
+    predictions: Path,
+    catalog: Catalog,
+    *,
+    column: str | None = None,
+    valid: str | None = "valid",
+    test: str = "test",
+    drop: list[str] | None = None,
+    seed: int = 0,
+    bootstrap: int = 1000,
+    out: Path | None = None,
+) -> None:
+    """Score predictions that you have against the labels of a catalog: metrics with intervals, tag by tag.
+
+    Args:
+        predictions: a CSV, one line a track and one column a tag, as `ssl-music tag --format csv` writes; tracks and
+            tags are matched by name.
+        catalog: what has the labels: Table, Folder with labels, Pack.
+        column: label column; may be left out where there is only one.
+        valid: split on which the thresholds of tags are chosen, where its tracks are in the table.
+        test: split that is scored.
+        drop: tags to leave out of the task.
+        seed: of the bootstrap.
+        bootstrap: draws behind the 95 % intervals.
+        out: also write the result there: NAME.json, and the predictions beside it in NAME.npz.
+    """
+    from ssl_music.probe import read_table, score_table, table
+
+    result = score_table(
+        read_table(predictions),
+        catalog,
+        column,
+        valid=valid,
+        test=test,
+        drop=drop or (),
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    print(table(result))
+    if out is not None:
+        result.save(out)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ssl_music.cli.exporting import encoder_in, export, tagger_in
 from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
-from ssl_music.cli.probing import probe
+from ssl_music.cli.probing import probe, score
 from ssl_music.cli.show import print_rows
 from ssl_music.cli.training import pretrain, tell_duplicates
 from ssl_music.errors import UserError
@@ -276,6 +276,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "pretrain": pretrain,
     "embed": embed,
     "probe": probe,
+    "score": score,
     "index": index,
     "search": search,
     "tag": tag,

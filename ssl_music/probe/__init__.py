@@ -13,9 +13,11 @@ protocol     `probe`: all of it, one result
 result       `ProbeResult` and its record on disk
 paired       two results on the same tracks
 tables       results as text
+outside      predictions from elsewhere, as a table, scored against a catalog
 """
 
 from ssl_music.probe.fitted import PROTOCOLS, Fitted, fit
+from ssl_music.probe.outside import read_table, score_table
 from ssl_music.probe.paired import intervals_apart, paired
 from ssl_music.probe.predictions import Predictions
 from ssl_music.probe.protocol import assembled, probe
@@ -38,5 +40,7 @@ __all__ = [
     "intervals_apart",
     "paired",
     "probe",
+    "read_table",
+    "score_table",
     "table",
 ]

@@ -147,7 +147,11 @@ def _knn(train: Part, valid: Part, kind: TaskKind, seed: int, refit: bool) -> Ch
     known, targets = standardise(train.features), train.targets[train.owners]
 
     def voting(neighbours: int) -> Scorer:
-        return lambda features: neighbour_scores(known, targets, standardise(features), neighbours)
+        def score(features: np.ndarray) -> np.ndarray:
+            found = neighbour_scores(known, targets, standardise(features), neighbours)
+            return found if kind == "numbers" else np.minimum(found, 1.0)  # shares that sum to 1 but for rounding
+
+        return score
 
     best = -np.inf
     for neighbours in [count for count in NEIGHBOURS if count <= len(known)]:

@@ -28,9 +28,9 @@ def paired(a: ProbeResult, b: ProbeResult, metric: str | None = None) -> Interva
     values, draws = [], []
     for result in (a, b):
         runs = [drawn(one.matched(first.tags, first.ids), metric, weights) for one in result.test]
-        values.append(np.mean([run.value for run in runs]))
+        values.append(float(np.mean([run.value for run in runs])))
         draws.append(np.mean([run.draws for run in runs], axis=0))
-    return metrics.percentile_interval(float(values[0] - values[1]), draws[0] - draws[1])
+    return metrics.paired_interval(values[0], values[1], draws[0], draws[1])
 
 
 def intervals_apart(a: ProbeResult, b: ProbeResult, metric: str) -> bool:

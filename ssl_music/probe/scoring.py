@@ -154,9 +154,17 @@ def _further(predictions: Predictions, thresholds: np.ndarray | None) -> dict[st
         return {}
     if predictions.kind == "single":
         truth, predicted = targets.argmax(axis=1), scores.argmax(axis=1)
-        return {"f1": metrics.macro(metrics.f_beta(truth, predicted, targets.shape[1])).value}
+        return {
+            "f1": metrics.macro(metrics.f_beta(truth, predicted, targets.shape[1])).value,
+            "calibration_error": float(metrics.top_label_calibration_error(targets, scores)),
+        }
     roc_auc, pr_auc = metrics.micro_ranking_scores(targets, scores)
-    found = {"micro_roc_auc": float(roc_auc), "micro_pr_auc": float(pr_auc)}
+    found = {
+        "micro_roc_auc": float(roc_auc),
+        "micro_pr_auc": float(pr_auc),
+        "cosine_similarity": float(metrics.average_cosine_similarity(targets, scores)),
+        "calibration_error": metrics.macro(metrics.expected_calibration_error(targets, scores)).value,
+    }
     if thresholds is not None:
         found["f1"] = metrics.macro(metrics.f_beta(targets, metrics.decide(scores, thresholds))).value
     if targets.shape[1] > TOP_TAGS:
