@@ -7,6 +7,7 @@ at 22,050 Hz) it is taken out here. Vorbis has no delay.
 
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import soxr
@@ -43,7 +44,7 @@ def through_mp3(wave: np.ndarray, sample_rate: int, *, kbit_per_second: float) -
     if not least <= kbit_per_second <= most:
         raise UserError(f"mp3 at {sample_rate} Hz: {kbit_per_second:g} kbit/s came, from 8 to {most:g} is wanted")
     level = min((most - kbit_per_second) / (most - least), _LAST_LEVEL)
-    heard = _through(wave, sample_rate, ".mp3", compression_level=level, bitrate_mode="CONSTANT")
+    heard = _through(wave, sample_rate, ".mp3", level, constant=True)
     late = 0 if len(heard) == len(wave) else _MP3_DELAY_SAMPLES
     return heard[late : late + len(wave)]
 
@@ -58,14 +59,15 @@ def through_ogg(wave: np.ndarray, sample_rate: int, *, quality: float) -> np.nda
     """
     if not 0 <= quality <= 10:
         raise UserError(f"Ogg Vorbis: quality {quality:g} came, from 0 to 10 is wanted")
-    return _through(wave, sample_rate, ".ogg", compression_level=1 - quality / 10)[: len(wave)]
+    return _through(wave, sample_rate, ".ogg", 1 - quality / 10)[: len(wave)]
 
 
-def _through(wave: np.ndarray, sample_rate: int, ending: str, **settings: float | str) -> np.ndarray:
+def _through(wave: np.ndarray, sample_rate: int, ending: str, level: float, constant: bool = False) -> np.ndarray:
     # a file, so that the one decoder of this package reads it, with its mends of libsndfile
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"wave{ending}"
-        encode(path, _checked(wave), sample_rate, **settings)
+        mode: Literal["CONSTANT"] | None = "CONSTANT" if constant else None
+        encode(path, _checked(wave), sample_rate, compression_level=level, bitrate_mode=mode)
         return read(path, sample_rate)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -37,9 +38,15 @@ def write(path: AnyPath, wave: np.ndarray, sample_rate: int) -> None:
 
 
 def encode(
-    path: Path, wave: np.ndarray, sample_rate: int, *, named: Path | None = None, **settings: float | str
+    path: Path,
+    wave: np.ndarray,
+    sample_rate: int,
+    *,
+    named: Path | None = None,
+    compression_level: float | None = None,
+    bitrate_mode: Literal["CONSTANT"] | None = None,
 ) -> None:
-    """Writes straight to `path`, with the encoder's `settings` as libsndfile takes them; errors call it `named`."""
+    """Writes straight to `path`, with the encoder's settings as libsndfile takes them; errors call it `named`."""
     named = path if named is None else named
     ending = named.suffix.lower()
     if ending not in _FORMATS:
@@ -54,7 +61,15 @@ def encode(
     with path.open("wb") as handle, quiet():
         try:
             with soundfile.SoundFile(
-                handle.fileno(), "w", int(sample_rate), channels, subtype, format=format, closefd=False, **settings
+                handle.fileno(),
+                "w",
+                int(sample_rate),
+                channels,
+                subtype,
+                format=format,
+                closefd=False,
+                compression_level=compression_level,
+                bitrate_mode=bitrate_mode,
             ) as sound:
                 for start in range(0, len(wave), _BLOCK_FRAMES):
                     sound.write(wave[start : start + _BLOCK_FRAMES])
