@@ -214,7 +214,7 @@ def _test(by_split: Mapping[str, Any]) -> Any:
 
 
 def _chance(facts: Facts, metric: str, tag: Facts) -> float | None:
-    """What guessing reaches for one tag: of PR-AUC the share of tracks with the tag, of recall one in so many tags."""
+    """What guessing reaches for one tag: of PR-AUC the share of tracks with it, of recall one in so many tags."""
     if metric == "roc_auc":
         return 0.5
     if metric == "pr_auc" and _test(facts["tracks"]):

@@ -59,7 +59,7 @@ def flowed(words: Sequence[str], *, inches: float, points: float, lines: int = 6
 
 
 def apart(wanted: Sequence[float] | np.ndarray, *, gap: float, low: float, high: float) -> np.ndarray:
-    """Places as near as can be (least squares) to those wanted, `gap` or more apart and in order, within low and high.
+    """Places as near (least squares) to those wanted as can be, `gap` or more apart, in order, within low and high.
 
     Labels beside the ends of lines. Less the gaps, such places are a rising sequence: isotonic regression (pool
     adjacent violators). Where there is no room for the gap, it is what room there is.

@@ -1,4 +1,4 @@
-"""A figure laid out by hand, in inches from its upper left corner: what no layout engine does well with many names."""
+"""A figure laid out in inches from its upper left corner, which no layout engine does well with many names."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -69,7 +69,8 @@ class Sheet:
                 if marks:
                     self.ground.plot(at + 0.09, middle, look.marker, color=look.colour, markersize=5)
                 else:
-                    self.ground.plot((at + 0.02, at + _KEY - 0.06), (middle, middle), linestyle=look.line, color=look.colour)
+                    ends = (at + 0.02, at + _KEY - 0.06)
+                    self.ground.plot(ends, (middle, middle), linestyle=look.line, color=look.colour)
                 self.write(at + _KEY, middle, name, colour="muted")
                 at += _KEY + width_inches(name, points=POINTS) + _BETWEEN
 
@@ -93,8 +94,8 @@ def legend_lines(entries: Sequence[Entry], *, inches: float) -> list[list[Entry]
     """Names and marks, set one after the other into lines; a name that is wider than half of all is shortened."""
     made: list[list[Entry]] = []
     room = 0.0
-    for name, look in entries:
-        name = shortened(name, inches=inches / 2 - _KEY, points=POINTS)
+    for given, look in entries:
+        name = shortened(given, inches=inches / 2 - _KEY, points=POINTS)
         width = _KEY + width_inches(name, points=POINTS)
         if not made or width > room:
             made.append([])
