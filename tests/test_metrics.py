@@ -1,4 +1,4 @@
-"""Every metric against scikit-learn, a naive loop or a closed form."""
+"""Areas and curves of rankings against scikit-learn, naive loops and closed forms; what every metric refuses."""
 
 import itertools
 import time
@@ -90,78 +90,6 @@ def test_order_of_items_does_not_matter() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-def test_accuracies_and_confusion_equal_scikit_learn() -> None:
-    random = np.random.default_rng(6)
-    truth = random.choice(4, size=300, p=[0.6, 0.2, 0.15, 0.05])
-    predicted = np.where(random.random(300) < 0.5, truth, random.integers(0, 5, 300))
-    weights = random.integers(0, 3, 300)
-    for given in (None, weights):
-        assert metrics.accuracy(truth, predicted, weights=given) == pytest.approx(
-            reference.accuracy_score(truth, predicted, sample_weight=given)
-        )
-        with pytest.warns(UserWarning, match="not in y_true"):
-            expected = reference.balanced_accuracy_score(truth, predicted, sample_weight=given)
-        assert metrics.balanced_accuracy(truth, predicted, weights=given) == pytest.approx(expected)
-        expected = reference.recall_score(truth, predicted, labels=range(4), average=None, sample_weight=given)
-        np.testing.assert_allclose(metrics.recall(truth, predicted, 4, weights=given), expected)
-    both = metrics.balanced_accuracy(truth, predicted, weights=np.stack([np.ones(300), weights]))
-    assert both[0] == metrics.balanced_accuracy(truth, predicted)
-    np.testing.assert_array_equal(
-        metrics.confusion_matrix(truth, predicted, 5), reference.confusion_matrix(truth, predicted, labels=range(5))
-    )
-
-
-def test_precision_at_k_equals_the_loop() -> None:
-    random = np.random.default_rng(7)
-    targets = (random.random((30, 6)) < 0.3).astype(np.float32)
-    queries = random.permutation(30)[:12]
-    neighbours = (queries[:, None] + random.integers(1, 30, size=(12, 5))) % 30
-    neighbours[3, 3:] = -1
-    expected = []
-    for query, found in zip(queries, neighbours, strict=True):
-        shared = [bool((targets[query] * targets[row]).sum()) for row in found if row >= 0]
-        expected.append(np.mean(shared))
-    assert metrics.precision_at_k(targets, queries, neighbours) == pytest.approx(np.mean(expected))
-
-
-def test_precision_of_random_neighbours_is_the_chance_level() -> None:
-    random = np.random.default_rng(8)
-    targets = np.eye(3)[random.integers(0, 3, 60)]
-    artists = [f"artist {row % 7}" for row in range(60)]
-    queries = np.arange(60)
-    for excluded in (None, artists):
-        neighbours = np.empty((60, 2000), int)
-        for row in range(60):
-            candidates = [o for o in range(60) if o != row and (excluded is None or artists[o] != artists[row])]
-            neighbours[row] = random.choice(candidates, 2000)
-        chance = metrics.precision_chance(targets, queries, excluded=excluded)
-        assert metrics.precision_at_k(targets, queries, neighbours) == pytest.approx(chance, abs=0.01)
-    assert metrics.precision_chance(targets, queries, excluded=[""] * 60) == metrics.precision_chance(
-        targets, queries
-    )
-
-
-def test_bootstrap_draws_whole_groups() -> None:
-    weights = metrics.bootstrap_weights(["a", "a", "b", "", ""], draws=500, seed=0)
-    np.testing.assert_array_equal(weights[:, 0], weights[:, 1])
-    assert not np.array_equal(weights[:, 3], weights[:, 4])
-    np.testing.assert_array_equal(weights[:, 1:].sum(axis=1), 4)  # four groups drawn four times
-    assert weights.mean() == pytest.approx(1.0, abs=0.05)
-    np.testing.assert_array_equal(weights, metrics.bootstrap_weights(["a", "a", "b", "", ""], draws=500, seed=0))
-
-
-def test_percentile_interval_of_a_mean_covers_at_its_nominal_rate() -> None:
-    random = np.random.default_rng(9)
-    covered = 0
-    for trial in range(200):
-        hit = (random.random(80) < 0.7).astype(int)
-        weights = metrics.bootstrap_weights([""] * 80, draws=300, seed=trial)
-        drawn = metrics.accuracy(np.ones(80, int), hit, weights=weights)
-        _, low, high = metrics.percentile_interval(hit.mean(), drawn)
-        covered += low <= 0.7 <= high
-    assert 0.90 <= covered / 200 <= 0.99
-
-
 def test_a_thousand_draws_are_fast() -> None:
     targets, scores = ranked(10, count=2000)
     weights = metrics.bootstrap_weights([""] * 2000, draws=1000, seed=0)
@@ -180,6 +108,7 @@ def test_a_thousand_draws_are_fast() -> None:
         (np.ones((0, 2)), np.ones((0, 2)), None, r"targets must be \(N, K\)"),
         (np.ones((3, 2)), np.ones((3, 2)), np.ones(4), r"weights must be \(3,\)"),
         (np.ones((3, 2)), np.ones((3, 2)), -np.ones(3), "not negative"),
+        (np.ones((3, 2)), np.ones((3, 2)), np.array([[1, 1, 1], [0, 0, 0]]), "0 for every item of a draw"),
     ],
 )
 def test_wrong_shapes_and_numbers_are_refused(targets, scores, weights, match) -> None:
@@ -187,14 +116,128 @@ def test_wrong_shapes_and_numbers_are_refused(targets, scores, weights, match) -
         metrics.roc_auc(targets, scores, weights=weights)
 
 
-def test_wrong_classes_and_neighbours_are_refused() -> None:
-    with pytest.raises(UserError, match="argmax"):
-        metrics.accuracy(np.ones(3), np.ones(3))
-    with pytest.raises(UserError, match=r"came \(3,\) and \(2,\)"):
-        metrics.balanced_accuracy(np.zeros(3, int), np.zeros(2, int))
-    with pytest.raises(UserError, match="class number 2"):
-        metrics.confusion_matrix(np.array([2]), np.array([0]), 2)
-    with pytest.raises(UserError, match="one row a query"):
-        metrics.precision_at_k(np.eye(3), np.arange(2), np.zeros((3, 1), int))
-    with pytest.raises(UserError, match="excluded"):
-        metrics.precision_chance(np.eye(3), np.arange(2), excluded=["a"])
+@pytest.mark.parametrize("ties", [True, False])
+def test_micro_areas_equal_scikit_learn(ties: bool) -> None:
+    targets, scores = ranked(11, ties=ties)
+    targets = np.concatenate([targets, np.zeros((len(targets), 1))], axis=1)  # a tag without positives takes part
+    scores = np.concatenate([scores, scores[:, :1] / 2], axis=1)
+    area, average = metrics.micro_ranking_scores(targets, scores)
+    assert float(area) == pytest.approx(reference.roc_auc_score(targets, scores, average="micro"), abs=1e-12)
+    assert float(average) == pytest.approx(
+        reference.average_precision_score(targets, scores, average="micro"), abs=1e-12
+    )
+    assert metrics.micro_roc_auc(targets, scores) == area
+    assert metrics.micro_average_precision(targets, scores) == average
+    raveled = metrics.ranking_scores(targets.reshape(-1, 1), scores.reshape(-1, 1))
+    np.testing.assert_allclose(np.ravel(raveled), [area, average], rtol=1e-12)
+
+
+def test_micro_weights_count_like_repeated_items_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, scores = ranked(12)
+    times = np.random.default_rng(12).integers(0, 4, size=(5, len(targets)))
+    drawn = metrics.micro_ranking_scores(targets, scores, weights=times)
+    for draw in range(5):
+        rows = np.repeat(np.arange(len(targets)), times[draw])
+        expected = metrics.micro_ranking_scores(targets[rows], scores[rows])
+        np.testing.assert_allclose([area[draw] for area in drawn], expected, rtol=1e-12)
+        one = metrics.micro_ranking_scores(targets, scores, weights=times[draw])
+        np.testing.assert_allclose(one, expected, rtol=1e-12)
+    monkeypatch.setattr(metrics.base, "BLOCK_NUMBERS", 2 * len(targets))
+    np.testing.assert_allclose(metrics.micro_ranking_scores(targets, scores, weights=times), drawn, rtol=1e-12)
+
+
+def test_micro_areas_without_a_positive_or_a_negative_pair_are_nan() -> None:
+    for targets in (np.zeros((3, 2)), np.ones((3, 2))):
+        assert np.isnan(metrics.micro_ranking_scores(targets, np.arange(6.0).reshape(3, 2))).all()
+
+
+def test_order_of_tags_does_not_matter() -> None:
+    targets, scores = ranked(13)
+    order = [2, 0, 3, 1]
+    for metric in (metrics.roc_auc, metrics.average_precision):
+        np.testing.assert_array_equal(metric(targets[:, order], scores[:, order]), metric(targets, scores)[order])
+    for metric in (metrics.micro_roc_auc, metrics.micro_average_precision):
+        assert metric(targets[:, order], scores[:, order]) == pytest.approx(metric(targets, scores), rel=1e-12)
+
+
+@pytest.mark.parametrize("ties", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_curves_equal_scikit_learn(ties: bool, weighted: bool) -> None:
+    targets, scores = ranked(14, ties=ties)
+    weights = np.random.default_rng(14).integers(1, 4, len(targets)) if weighted else None
+    for tag in range(targets.shape[1]):
+        column = targets[:, tag], scores[:, tag]
+        curve = metrics.roc_curve(*column, weights=weights)
+        false_rate, true_rate, thresholds = reference.roc_curve(
+            *column, sample_weight=weights, drop_intermediate=False
+        )
+        kept = np.isin(thresholds, curve.thresholds)
+        np.testing.assert_allclose(curve, (false_rate[kept], true_rate[kept], thresholds[kept]), atol=1e-12)
+        assert len(curve.thresholds) < len(thresholds)
+        area = reference.auc(curve.false_positive_rate, curve.true_positive_rate)
+        own = metrics.roc_auc(targets, scores, weights=weights)[tag]
+        assert area == pytest.approx(own, abs=1e-12)
+
+        points = metrics.precision_recall_curve(*column, weights=weights)
+        precision, recall, thresholds = reference.precision_recall_curve(*column, sample_weight=weights)
+        np.testing.assert_allclose(points.precision, precision[-2::-1], atol=1e-12)  # they add a point at recall 0
+        np.testing.assert_allclose(points.recall, recall[-2::-1], atol=1e-12)
+        np.testing.assert_array_equal(points.thresholds, thresholds[::-1])
+        steps = np.diff(points.recall, prepend=0) @ points.precision
+        own = metrics.average_precision(targets, scores, weights=weights)[tag]
+        assert steps == pytest.approx(own, abs=1e-12)
+
+
+def test_items_of_weight_zero_are_no_points_of_a_curve() -> None:
+    truth, scores, weights = np.array([1, 1, 0, 0, 1]), np.arange(5.0)[::-1], np.array([1, 0, 0, 1, 1])
+    kept = weights > 0
+    for curve in (metrics.roc_curve, metrics.precision_recall_curve):
+        for ours, theirs in zip(curve(truth, scores, weights=weights), curve(truth[kept], scores[kept]), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_curves_of_tags_without_a_positive_or_a_negative_are_nan() -> None:
+    for truth in (np.zeros(3), np.ones(3)):
+        assert np.isnan(metrics.roc_curve(truth, np.arange(3.0))[:2]).all()
+        assert np.isnan(metrics.precision_recall_curve(truth, np.arange(3.0))[:2]).all()
+    with pytest.raises(UserError, match="a curve is of one tag"):
+        metrics.roc_curve(np.eye(3), np.eye(3))
+    with pytest.raises(UserError, match=r"takes weights \(3,\)"):
+        metrics.precision_recall_curve(np.array([0, 1, 1]), np.arange(3.0), weights=np.ones((2, 3)))
+
+
+def test_macro_of_draws_is_macro_of_each() -> None:
+    per_tag = np.array([[0.2, np.nan, 0.4], [0.1, 0.3, 0.5], [np.nan] * 3])
+    for draw, value in zip(per_tag, metrics.macro_draws(per_tag), strict=True):
+        assert value == pytest.approx(metrics.macro(draw).value, nan_ok=True)
+    np.testing.assert_allclose(metrics.macro_draws(per_tag)[:2], np.nanmean(per_tag[:2], axis=1))
+    with pytest.raises(UserError, match="macro_draws"):
+        metrics.macro(per_tag)
+
+
+ON_SCORES = [
+    metrics.roc_auc,
+    metrics.micro_roc_auc,
+    metrics.thresholds_for_f_beta,
+    metrics.soft_confusion_matrix,
+    lambda targets, scores: metrics.multi_tag_accuracy(targets, scores, 1),
+    lambda targets, scores: metrics.soft_multi_tag_accuracy(targets, scores, 1),
+    metrics.expected_calibration_error,
+    metrics.top_label_calibration_error,
+    metrics.average_cosine_similarity,
+]
+
+
+@pytest.mark.parametrize("metric", ON_SCORES)
+def test_every_metric_on_scores_refuses_what_is_wrong(metric) -> None:
+    good = np.array([[1.0, 0.0], [0.0, 1.0]])
+    metric(good, good)
+    for targets, scores, match in [
+        (good, np.array([[0.1, np.nan], [0.2, 0.3]]), "scores hold NaN or Inf in 1 of 2 rows, the first is row 0"),
+        (np.array([[1, np.nan], [0, 1]]), good, "targets hold NaN"),
+        (good / 2, good, "0 and 1 only"),
+        (good, np.ones((2, 3)), r"targets are \(2, 2\) and scores \(2, 3\)"),
+        (good, np.ones(2), "scores must be"),
+    ]:
+        with pytest.raises(UserError, match=match):
+            metric(targets, scores)

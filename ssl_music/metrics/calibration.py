@@ -64,7 +64,7 @@ def top_label(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     (array([1., 0.]), array([0.8, 0.6]))
     """
     targets, scores = targets_and_scores(targets, scores)
-    best = scores.argmax(axis=1)
+    best = probabilities(scores).argmax(axis=1)
     rows = np.arange(len(scores))
     return targets[rows, best], scores[rows, best]
 

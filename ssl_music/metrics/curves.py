@@ -59,8 +59,7 @@ def precision_recall_curve(
     """
     positives, negatives, thresholds = _at_thresholds(truth, scores, weights)
     recall = _share(positives)
-    with np.errstate(invalid="ignore"):  # items of weight 0 only: no precision yet
-        precision = positives / (positives + negatives)
+    precision = positives / (positives + negatives)
     gap = recall + _share(negatives)
     return PrecisionRecallCurve(
         np.where(np.isnan(gap), gap, precision), np.where(np.isnan(gap), gap, recall), thresholds
@@ -77,9 +76,10 @@ def _at_thresholds(
     weights = weighting(weights, len(column))
     if weights.ndim != 1:
         raise UserError(f"a curve takes weights ({len(column)},); came {weights.shape}")
-    thresholds, place = np.unique(-ranked[:, 0], return_inverse=True)
-    positives = np.bincount(place, weights=weights * column[:, 0])
-    negatives = np.bincount(place, weights=weights * (1 - column[:, 0]))
+    there = weights > 0
+    thresholds, place = np.unique(-ranked[there, 0], return_inverse=True)
+    positives = np.bincount(place, weights=(weights * column[:, 0])[there])
+    negatives = np.bincount(place, weights=(weights * (1 - column[:, 0]))[there])
     return np.cumsum(positives), np.cumsum(negatives), -thresholds
 
 
