@@ -106,7 +106,7 @@ class Folder(Catalog):
         for track_id in tqdm(ids, desc="reading tags", unit="file", delay=2, disable=None):
             path = root / track_id
             row, tags = rows.get(track_id, ({}, {}))
-            known = _file_tags(path)
+            known = file_tags(path)
             known |= {fact: text(row[fact]) for fact in FACTS if text(row.get(fact, ""))}
             known["title"] = known.get("title") or file_title(path)
             known["split"] = split_named(known.get("split", ""))
@@ -199,8 +199,12 @@ def _visible_names(root: Path) -> tuple[list[str], list[str]]:
     return files, unreachable
 
 
-def _file_tags(path: Path) -> dict[str, str]:
-    """Artist, album and title as far as the file has them."""
+def file_tags(path: Path) -> dict[str, str]:
+    """Artist, album and title as far as the file's own tags have them; "" or absent where they do not.
+
+    >>> file_tags(Path("no such file"))
+    {}
+    """
     import mutagen
 
     try:

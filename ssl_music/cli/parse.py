@@ -26,6 +26,7 @@ POSITIONAL = {
     "score": "predictions",
     "search": "query",
     "tag": "files",
+    "taggram": "files",
 }
 #: verbs that take from a recipe these arguments alone: it may be the recipe of another verb
 TAKEN = {"listen": {"method"}}

@@ -1,6 +1,7 @@
 """Rows of results, as people read them or as programs do."""
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -12,14 +13,21 @@ from ssl_music._files import replacing
 def print_rows(rows: list[dict[str, Any]], format: str, out: Path | None = None) -> None:
     """One table on the screen, or CSV, or JSON; into `out` where it is given."""
     if out is not None:
-        with replacing(out) as temporary, temporary.open("w", newline="") as handle:
-            _write_rows(rows, format, handle)
+        write_rows(rows, format, out)
         print(f"{len(rows)} rows: {out}")
     else:
-        _write_rows(rows, format, sys.stdout)
+        _write(rows, format, sys.stdout)
 
 
-def _write_rows(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
+def write_rows(rows: list[dict[str, Any]], format: str, out: Path) -> None:
+    """The same into a file, without a word; names on disk need not be UTF-8 and are written as they are."""
+    text = io.StringIO(newline="")
+    _write(rows, format, text)
+    with replacing(out) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def _write(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
     if not rows:
         return
     if format == "json":

@@ -12,6 +12,7 @@ from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
 from ssl_music.cli.probing import probe, score
 from ssl_music.cli.show import print_rows
+from ssl_music.cli.taggrams import taggram
 from ssl_music.cli.training import pretrain, tell_duplicates
 from ssl_music.errors import UserError
 
@@ -191,17 +192,19 @@ def tag(
     checkpoint: Path,
     top: int = 5,
     hop_seconds: float | None = None,
+    pooling: Literal["mean", "vote", "softmax", "max"] = "mean",
     device: str = "auto",
     format: Literal["table", "csv", "json"] = "table",
     out: Path | None = None,
 ) -> int:
-    """Tag files: the probability of every tag a trained tagger knows, averaged over the song.
+    """Tag files: the probability of every tag a trained tagger knows, averaged over the song or pooled otherwise.
 
     Args:
         files: audio files, or folders of them.
         checkpoint: the .safetensors file of a tagger, or the .onnx file that export made of it.
         top: how many tags a file gets in the table; csv and json give every tag.
         hop_seconds: distance of chunk starts; by default one clip.
+        pooling: of the chunks' probabilities to the song's; `bench pooling` compares them.
         device: auto, cpu, cuda …
         format: of the output.
         out: write there instead of printing.
@@ -210,7 +213,7 @@ def tag(
     from ssl_music.embed import tag_files
 
     tagger = tagger_in(checkpoint)
-    heard = list(tag_files(files, tagger, hop_seconds=hop_seconds, device=device))
+    heard = list(tag_files(files, tagger, pooling=pooling, hop_seconds=hop_seconds, device=device))
     tagged = [(path, found) for path, found in heard if not isinstance(found, AudioError)]
     if format == "table":
         rows: list[dict[str, Any]] = [
@@ -280,6 +283,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "index": index,
     "search": search,
     "tag": tag,
+    "taggram": taggram,
     "export": export,
     "import": import_,
 }

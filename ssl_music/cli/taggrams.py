@@ -1,0 +1,192 @@
+"""The verb `taggram`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from ssl_music.cli.exporting import tagger_in
+from ssl_music.cli.show import print_rows, write_rows
+from ssl_music.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ssl_music.catalogs import Track
+    from ssl_music.taggram import Taggram
+
+#: tags of a song in the printed table
+PRINTED = 5
+#: names of the tables and pictures of all songs together, which no song's files may have
+OWN = ("songs", "artist", "album")
+
+
+def taggram(
+    files: list[Path],
+    checkpoint: Path,
+    *,
+    window_seconds: float | None = None,
+    hop_seconds: float | None = None,
+    pooling: Literal["mean", "vote", "softmax", "max"] = "mean",
+    top: int = 20,
+    by: Literal["artist", "album"] | None = None,
+    labels: Path | None = None,
+    device: str = "auto",
+    out: Path = Path("runs/taggrams"),
+) -> int:
+    """See what a tagger says over time: a picture of tags × time, a table and a record of each song.
+
+    Each window of a song is tagged by itself; the song as a whole is what --pooling makes of its windows. Writes
+    SONG.png, SONG.csv and SONG.json for each, and songs.csv with all of them; --by adds artist.csv and artist.png.
+
+    Args:
+        files: audio files, or folders of them.
+        checkpoint: the .safetensors file of a tagger, or the .onnx file that export made of it.
+        window_seconds: length of the windows; by default the clip that the tagger was trained on.
+        hop_seconds: distance of window starts; by default one window.
+        pooling: of the windows' probabilities to the song's. In vote a window votes for the tag that it gives the
+            highest probability, or, where tags go together, for each of 0.5 or more.
+        top: how many tags the pictures show, the song's strongest first; the tables hold all.
+        by: also average the songs of each artist, or album.
+        labels: a CSV or Parquet table of the folders' files with artist, album or title, as of a Folder; by default
+            the files' own tags say these.
+        device: auto, cpu, cuda …
+        out: the folder to write; a second run writes the same.
+    """
+    from ssl_music.audio import AudioError
+    from ssl_music.embed import taggrams
+
+    if top < 1:
+        raise UserError(f"top {top}: at least one tag is wanted")
+    tagger = tagger_in(checkpoint)
+    tracks = _tracks(files, labels)
+    if by and not any(getattr(track, by) for track in tracks):
+        raise UserError(f"no file has an {by} in its own tags; give --labels with a column {by}, or leave --by out")
+    heard = taggrams(
+        [track.path for track in tracks],
+        tagger,
+        window_seconds=window_seconds,
+        hop_seconds=hop_seconds,
+        device=device,
+    )
+    broken, songs = [], list[tuple["Track", "np.ndarray"]]()
+    for track, name, (_, found) in zip(tracks, _names(tracks), heard, strict=True):
+        if isinstance(found, AudioError):
+            broken.append(found)
+            continue
+        whole = found.pooled(pooling)
+        facts = {"pooling": pooling, "hop_seconds": hop_seconds or found.window_seconds, "tagger": tagger.digest()}
+        _write_song(out / name, track, found, whole, facts=facts, top=top)
+        songs.append((track, whole))
+    if songs:
+        write_rows([_song_row(track, tagger.tags, whole) for track, whole in songs], "csv", out / "songs.csv")
+        print_rows(
+            [{"file": str(track.path), "tags": _strongest(tagger.tags, whole)} for track, whole in songs], "table"
+        )
+        if by:
+            _write_groups(out, by, songs, tagger.tags, top=top)
+        print(f"{len(songs)} songs, {pooling} of their windows: pictures, tables and records in {out}")
+    for error in broken:
+        print(f"not tagged: {error}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _tracks(files: Sequence[Path], labels: Path | None) -> list[Track]:
+    from ssl_music.catalogs import Folder, Track
+    from ssl_music.catalogs.folder import file_tags
+
+    tracks = []
+    for file in files:
+        if file.is_dir():
+            tracks += Folder(file, labels=labels, columns=None if labels is None else []).tracks
+        elif labels is not None:
+            raise UserError(f"{file}: --labels is a table of the files of a folder; give the folder in its place")
+        else:
+            known = file_tags(file)
+            artist, album, title = (known.get(fact, "") for fact in ("artist", "album", "title"))
+            tracks.append(Track(file.name, file, artist=artist, album=album, title=title))
+    return tracks
+
+
+def _names(tracks: Sequence[Track]) -> list[str]:
+    """What each song's files are called below the folder: as the song, and where two would be called the same, with
+    its ending, or a number."""
+    bare = [str(PurePosixPath(track.id).with_suffix("")) for track in tracks]
+    several = Counter(bare)
+    names, taken = [], Counter(OWN)
+    for track, plain in zip(tracks, bare, strict=True):
+        name = plain if several[plain] == 1 else track.id
+        taken[name] += 1
+        names.append(name if taken[name] == 1 else f"{name} ({taken[name]})")
+    return names
+
+
+def _write_song(
+    place: Path, track: Track, found: Taggram, whole: np.ndarray, *, facts: dict[str, Any], top: int
+) -> None:
+    from ssl_music._records import write_record
+    from ssl_music.report.figures import save
+    from ssl_music.report.taggrams import taggram_figure
+
+    title = track.title or PurePosixPath(track.id).stem
+    figure = taggram_figure(
+        found.tags,
+        found.starts_seconds,
+        found.window_seconds,
+        found.scores,
+        title=f"{title} — {track.artist}" if track.artist else title,
+        top=top,
+        song_scores=whole,
+    )
+    save(figure, _beside(place, ".png"))
+    write_rows(found.rows(), "csv", _beside(place, ".csv"))
+    known = {"file": str(track.path), "title": title, "artist": track.artist, "tags": found.tags}
+    own = {"multi_label": found.multi_label, "window_seconds": found.window_seconds}
+    arrays = {"starts_seconds": found.starts_seconds, "scores": found.scores, "song_scores": whole}
+    write_record(_beside(place, ".json"), "taggram", known | own | facts, arrays)
+
+
+def _beside(place: Path, ending: str) -> Path:
+    """The ending behind all of the name: a song may be called `No. 1`."""
+    return place.with_name(place.name + ending)
+
+
+def _write_groups(
+    out: Path, by: str, songs: Sequence[tuple[Track, np.ndarray]], tags: Sequence[str], *, top: int
+) -> None:
+    """The mean of the songs' scores for each artist or album: printed, as a table and as a picture."""
+    import numpy as np
+
+    from ssl_music.report.figures import save
+    from ssl_music.report.taggrams import group_figure
+
+    groups: dict[str, list[np.ndarray]] = {}
+    for track, whole in songs:
+        groups.setdefault(getattr(track, by), []).append(whole)
+    nameless = len(groups.pop("", ()))
+    if nameless:
+        print(f"{nameless} of {len(songs)} songs have no {by}, and are in no average", file=sys.stderr)
+    if not groups:
+        return
+    names = sorted(groups)
+    means = np.array([np.mean(groups[name], axis=0) for name in names])
+    rows = [{by: name, "songs": len(groups[name])} for name in names]
+    print_rows([row | {"tags": _strongest(tags, mean)} for row, mean in zip(rows, means, strict=True)], "table")
+    write_rows([row | _scores(tags, mean) for row, mean in zip(rows, means, strict=True)], "csv", out / f"{by}.csv")
+    counts = [len(groups[name]) for name in names]
+    save(group_figure(names, counts, tags, means, title=f"Tags by {by}", top=top), out / f"{by}.png")
+
+
+def _song_row(track: Track, tags: Sequence[str], whole: np.ndarray) -> dict[str, Any]:
+    return {"file": str(track.path), "title": track.title, "artist": track.artist} | _scores(tags, whole)
+
+
+def _scores(tags: Sequence[str], scores: np.ndarray) -> dict[str, float]:
+    return {tag: round(float(score), 4) for tag, score in zip(tags, scores, strict=True)}
+
+
+def _strongest(tags: Sequence[str], scores: np.ndarray) -> str:
+    return "  ".join(f"{tags[i]} {scores[i]:.2f}" for i in (-scores).argsort(kind="stable")[:PRINTED])
