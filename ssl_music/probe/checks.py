@@ -80,16 +80,15 @@ def unscored(where: str, split: str, targets: np.ndarray, tags: Sequence[str]) -
 
 
 def groups_on_both_sides(
-    vectors: Vectors, splits: Mapping[str, str], rows: Mapping[str, np.ndarray], shared_groups: str
+    where: str, splits: Mapping[str, str], groups: Mapping[str, set[str]], shared_groups: str
 ) -> list[str]:
     """Groups with tracks in the test split and in what is fitted on: refused, or told of where they are allowed."""
     if shared_groups not in SHARING:
         raise unknown_name("shared_groups", shared_groups, list(SHARING))
-    groups = {role: {vectors.rows[row].group for row in found} for role, found in rows.items()}
     shared = sorted(((groups["train"] | groups["valid"]) & groups["test"]) - {""})
     if shared:
         told = (
-            f"{vectors.root}: {len(shared)} groups have tracks in {splits['test']!r} and in {splits['train']!r} or "
+            f"{where}: {len(shared)} groups have tracks in {splits['test']!r} and in {splits['train']!r} or "
             f"{splits['valid']!r}, the first is {shared[0]!r}: scores would be too good; split by group"
         )
         if shared_groups == "refuse":

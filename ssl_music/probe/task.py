@@ -67,7 +67,8 @@ def build_task(
         task = _tags(vectors, vectors.column(column), splits, drop)
     else:
         raise UserError(f"several columns, {', '.join(column)}, are for regression; probe tags a column at a time")
-    shared = groups_on_both_sides(vectors, splits, task.rows, shared_groups)
+    groups = {role: {vectors.rows[row].group for row in rows} for role, rows in task.rows.items()}
+    shared = groups_on_both_sides(str(vectors.root), splits, groups, shared_groups)
     parts = {role: part(vectors, rows, task.targets[role], pool) for role, rows in task.rows.items()}
     left_out = {
         splits[role]: unscored(task.where, splits[role], task.targets[role], task.tags) for role in ("valid", "test")
