@@ -77,8 +77,8 @@ def score_table(
     """Scores a table against the labels of a catalog, track by track and tag by tag, each found by its name.
 
     Scores are probabilities. Every labelled track of the split `test` must be in the table; where those of
-    `valid` are too, thresholds of several tags are chosen on them. A tag of the column that the table lacks is an error unless
-    `drop` leaves it out; a tag that the catalog does not know is told of and left out.
+    `valid` are too, thresholds of several tags are chosen on them. A tag of the column that the table lacks is an
+    error unless `drop` leaves it out; a tag that the catalog does not know is told of and left out.
     """
     column = catalog.column(column)
     known = catalog.tags(column)
