@@ -130,5 +130,7 @@ def test_wrong_probabilities_are_refused_and_unscorable_tags_are_nan() -> None:
             metric(np.eye(2), np.array([[4.0, -4.0], [-4.0, 4.0]]))
         with pytest.raises(UserError, match="bins must be 1 or more"):
             metric(np.eye(2), np.eye(2), bins=0)
+    rounded = np.array([[1 + 1e-7, -1e-7], [0.0, 1.0]])  # means of float32 probabilities
+    assert metrics.top_label_calibration_error(np.eye(2), rounded) == pytest.approx(0, abs=1e-6)
     with pytest.raises(UserError, match="a diagram is of one tag"):
         metrics.reliability_diagram(np.eye(2), np.eye(2))

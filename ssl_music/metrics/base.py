@@ -79,8 +79,8 @@ def targets_and_scores(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndar
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
-    """`scores`, none below 0 or above 1."""
-    if scores.min() < 0 or scores.max() > 1:
+    """`scores`, none below 0 or above 1 by more than the rounding of a float32 mean."""
+    if scores.min() < -1e-6 or scores.max() > 1 + 1e-6:
         came = f"from {scores.min():.3g} to {scores.max():.3g}"
         raise UserError(f"scores must be probabilities, from 0 to 1; came {came}: take a sigmoid or softmax first")
     return scores
