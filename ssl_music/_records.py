@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk: NAME.json, which says its kind, and its arrays beside it in NAME.npz. No pickles."""
+"""What an evaluation leaves on disk: NAME.json, which says its kind, and its arrays in NAME.npz, no pickles."""
 
 import json
 import zipfile
