@@ -10,6 +10,7 @@ beginning. The steps are ours, from hardly audible to more than music is likely 
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -126,9 +127,10 @@ def _stretch(rate: float, sample_rate: int, key: str) -> Effect:
     stretch = _through(TimeStretch(p=1.0, low_rate=rate, high_rate=rate).at_rate(sample_rate), key)
 
     def change(wave: np.ndarray, number: int) -> np.ndarray:
-        length = round(len(wave) / rate)
-        # looped for what is slower: it needs room, of which nothing is heard
-        return stretch(np.resize(wave, max(length, len(wave))), number)[:length]
+        length = math.ceil(len(wave) / rate) + 1
+        # mirrored behind its end: what is slower needs room, and the last piece of what is faster reads beyond
+        room = max(length - len(wave), 0) + round(CONTEXT_SECONDS * sample_rate)
+        return stretch(np.pad(wave, (0, room), mode="symmetric"), number)[:length]
 
     return _around(change, speed=rate)
 

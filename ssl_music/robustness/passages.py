@@ -21,9 +21,9 @@ FADE_SECONDS = 0.02
 class Effect:
     """What is done to a wave.
 
-    `change` takes a passage (T,) float32 and its number in the track, and returns (T / speed,), rounded. It needs
-    `before_seconds` of music in front and `after_seconds` behind for its answer to be right. `skip_seconds` of the
-    track are left out before anything else; without a `change` that is all.
+    `change` takes a passage (T,) float32 and its number in the track, and returns T / speed samples or some more. It
+    needs `before_seconds` of music in front and `after_seconds` behind for its answer to be right. `skip_seconds` of
+    the track are left out before anything else; without a `change` that is all.
     """
 
     change: Callable[[np.ndarray, int], np.ndarray] | None = None
