@@ -11,6 +11,7 @@ from ssl_music.cli.exporting import encoder_in, export, tagger_in
 from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
 from ssl_music.cli.probing import probe, score
+from ssl_music.cli.robust import robustness
 from ssl_music.cli.show import print_rows
 from ssl_music.cli.taggrams import taggram
 from ssl_music.cli.training import pretrain, tell_duplicates
@@ -284,6 +285,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "search": search,
     "tag": tag,
     "taggram": taggram,
+    "robustness": robustness,
     "export": export,
     "import": import_,
 }
