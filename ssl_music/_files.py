@@ -4,10 +4,15 @@
 fsync of the folder it was 0 of 25.
 """
 
+import hashlib
 import os
+import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LONGEST = 100  #: letters of a file's name
 
 
 @contextmanager
@@ -35,6 +40,20 @@ def replacing(path: Path | str) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def slug(name: str) -> str:
+    """A name as that of a file or folder: small letters, digits and hyphens, told from others that would be the same.
+
+    >>> slug("Genre · mlp"), slug("runs/a") == slug("runs-a"), slug("genre")
+    ('genre-mlp-2576', False, 'genre')
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST]
+    if plain == name:
+        return plain
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:4]
+    return f"{plain or 'unnamed'}-{digest}"
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,79 +2,174 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ssl_music._files import slug
+from ssl_music.cli.exporting import encoder_in
+from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
+    from ssl_music.bench.finetune import Training
     from ssl_music.catalogs import Catalog
+    from ssl_music.vectors import Vectors
 
 
 def probe(
-    vectors: Path,
+    vectors: Path | None = None,
     *,
     column: str | list[str] | None = None,
-    protocol: Literal["linear", "paper", "mlp", "knn"] = "linear",
+    protocol: Literal["linear", "paper", "mlp", "knn", "finetune"] = "linear",
     pool: Literal["vectors", "scores"] = "vectors",
     regression: bool = False,
     train: str = "train",
     valid: str = "valid",
     test: str = "test",
     seed: int = 0,
-    seeds: int = 1,
+    seeds: int | None = None,
     bootstrap: int = 1000,
     drop: list[str] | None = None,
     shared_groups: Literal["refuse", "allow"] = "refuse",
     against: list[Path] | None = None,
+    fractions: str | list[float] | None = None,
+    checkpoint: Path | None = None,
+    catalog: Catalog | None = None,
+    baselines: list[Literal["random", "logmel", "mfcc"]] | None = None,
+    scratch: bool = False,
+    training: Training | None = None,
     out: Path | None = None,
 ) -> None:
-    """Measure what is readable from vectors: train a small classifier on a frozen encoder's embeddings.
+    """Measure what an encoder knows of labels: a small classifier on its vectors, or the whole of it trained on.
 
     Args:
-        vectors: what `ssl-music embed` wrote.
+        vectors: what `ssl-music embed` wrote; or give a checkpoint and a catalog.
         column: label column; may be left out where there is only one. Several, for regression: '[arousal, valence]'.
         protocol: linear (logistic regression, penalty chosen on valid), paper (CLMR's: Adam 1e-3 on a linear layer,
-            stopped early), mlp (one hidden layer of 512) or knn (a vote of the nearest).
+            stopped early), mlp (one hidden layer of 512), knn (a vote of the nearest), finetune (the whole encoder).
         pool: vectors (the mean vector of each track) or scores (each chunk, and the mean of their scores).
         regression: the column holds numbers, read with R².
         train: split to fit on.
         valid: split that chooses the strength of the penalty, or when to stop.
         test: split that is reported.
-        seed: of the bootstrap, and of the first run.
-        seeds: runs, of protocols that are trained by gradient steps.
+        seed: of the bootstrap, of the first run and of the first draw of labels.
+        seeds: runs, of protocols that are trained by gradient steps; draws of labels, 5 by default, with fractions.
         bootstrap: draws behind the 95 % intervals.
         drop: tags to leave out of the task.
         shared_groups: refuse or allow a test split that shares groups with train or valid.
         against: vectors of other encoders, to compare with on the same tracks.
-        out: also write the result there: NAME.json, and the predictions beside it in NAME.npz.
+        fractions: shares of the training labels, such as 0.01,0.1,1: how the score falls where labels are few.
+        checkpoint: an encoder to embed the catalog with, to fine-tune, or to make baselines of.
+        catalog: the music, where something has to be embedded or trained.
+        baselines: also probe the network of the checkpoint at random initialisation, log-mel or MFCC statistics.
+        scratch: with fractions, also train the network of the checkpoint from scratch on the same labels.
+        training: how long and how fast finetune and scratch train.
+        out: also write there what a report is made from; needed where something is embedded or trained.
     """
     from ssl_music.probe import compare, table
-    from ssl_music.probe import probe as run
-    from ssl_music.vectors import Vectors
 
-    results = [
-        run(
-            Vectors(root),
-            column,
-            protocol=protocol,
-            pool=pool,
-            regression=regression,
-            train=train,
-            valid=valid,
-            test=test,
-            seed=seed,
-            seeds=seeds,
-            bootstrap=bootstrap,
-            drop=drop or (),
-            shared_groups=shared_groups,
-            name=str(root),
-        )
-        for root in [vectors, *(against or [])]
-    ]
+    splits = {"train": train, "valid": valid, "test": test}
+    asked: dict[str, Any] = {**splits, "seed": seed, "drop": drop or (), "shared_groups": shared_groups}
+    if training is not None and not (scratch or protocol == "finetune"):
+        raise UserError("training: nothing is trained here; it belongs to --protocol finetune and to --scratch")
+    source = _Source(checkpoint, catalog, out)
+    if protocol == "finetune":
+        if vectors is not None or against or fractions or baselines:
+            raise UserError(
+                "--protocol finetune trains the encoder in --checkpoint on the music of --catalog: vectors, against, "
+                "baselines and fractions do not go with it (fractions with --scratch compare with training)"
+            )
+        if isinstance(column, list):
+            raise UserError(f"columns {', '.join(column)}: --protocol finetune learns the tags of one column")
+        from ssl_music.bench.finetune import finetune
+
+        weights, music, folder = source.whole("--protocol finetune")
+        asked |= {"bootstrap": bootstrap, "seeds": seeds or 1, "training": training, "name": str(weights)}
+        results = [finetune(encoder_in(weights), music, column, out=folder / "finetune", **asked)]
+    else:
+        asked |= {"protocol": protocol, "pool": pool, "regression": regression}
+        stores = _stores(vectors, against or [], source, baselines or [], seed=seed)
+        if fractions is not None:
+            asked |= {"fractions": _shares(fractions), **({} if seeds is None else {"seeds": seeds})}
+            _fractions(stores, column, source, asked, training=training, scratch=scratch)
+            return
+        if scratch:
+            raise UserError("--scratch goes with --fractions; by itself it is pretrain --recipe supervised_tagging")
+        from ssl_music.probe import probe as run
+
+        asked |= {"seeds": seeds or 1, "bootstrap": bootstrap}
+        results = [run(store, column, name=name, **asked) for name, store in stores.items()]
     print(table(results[0]))
-    if against:
+    if len(results) > 1:
         print("\n" + compare(results))
     if out is not None:
-        results[0].save(out)
+        for result in results:
+            result.save(out / "probes" / slug(result.column) / f"{slug(result.name)}.json")
+
+
+class _Source(NamedTuple):
+    """An encoder, the music that it hears, and where what is made of them is kept."""
+
+    checkpoint: Path | None
+    catalog: Catalog | None
+    out: Path | None
+
+    def whole(self, asking: str) -> tuple[Path, Catalog, Path]:
+        """All three, or an error that says what `asking` lacks."""
+        if self.checkpoint is None or self.catalog is None or self.out is None:
+            missing = [f"--{name}" for name, value in self._asdict().items() if value is None]
+            raise UserError(f"{asking} wants --checkpoint, --catalog and --out; missing: {', '.join(missing)}")
+        return self.checkpoint, self.catalog, self.out
+
+
+def _stores(
+    vectors: Path | None, against: list[Path], source: _Source, baselines: Sequence[str], *, seed: int
+) -> dict[str, Vectors]:
+    """Every store that is probed, by the name that tables call it."""
+    from ssl_music.vectors import Vectors
+
+    stores = {str(root): Vectors(root) for root in [*([] if vectors is None else [vectors]), *against]}
+    if vectors is None or baselines:
+        weights, music, folder = source.whole("--baselines" if baselines else "a probe without --vectors")
+        from ssl_music.bench.baselines import baseline_stores
+        from ssl_music.embed import embed
+
+        encoder = encoder_in(weights)
+        if vectors is None:
+            stores = {str(weights): embed(music, encoder, folder / "vectors" / slug(str(weights))), **stores}
+        stores |= baseline_stores(encoder, music, folder / "vectors", names=baselines, seed=seed)
+    return stores
+
+
+def _shares(fractions: str | list[float]) -> list[float]:
+    """Numbers as they came in a recipe, or between commas."""
+    try:
+        return [float(one) for one in (fractions.split(",") if isinstance(fractions, str) else fractions)]
+    except ValueError as error:
+        raise UserError(f"fractions {fractions!r}: shares of the labels are wanted, such as 0.01,0.1,1") from error
+
+
+def _fractions(
+    stores: dict[str, Vectors],
+    column: str | list[str] | None,
+    source: _Source,
+    asked: dict[str, Any],
+    *,
+    training: Training | None,
+    scratch: bool,
+) -> None:
+    from ssl_music.bench.curves import Trained
+    from ssl_music.bench.finetune import Training
+    from ssl_music.bench.fractions import efficiency_table, label_efficiency
+
+    if source.out is None:
+        raise UserError("--fractions wants --out, where the scores are kept: run again, it goes on there")
+    trained = []
+    if scratch:
+        weights, music, _ = source.whole("--scratch")
+        title, how = "supervised from scratch", training or Training()
+        trained.append(Trained(title, encoder_in(weights), music, from_scratch=True, training=how))
+    print(efficiency_table(label_efficiency(stores, column, out=source.out, trained=trained, **asked)))
 
 
 def score(
