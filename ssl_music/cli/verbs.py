@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ssl_music.cli.exporting import encoder_in, export, tagger_in
 from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
+from ssl_music.cli.pooling import bench_pooling
 from ssl_music.cli.probing import probe, score
 from ssl_music.cli.robust import robustness
 from ssl_music.cli.show import print_rows
@@ -285,6 +286,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "search": search,
     "tag": tag,
     "taggram": taggram,
+    "bench pooling": bench_pooling,
     "robustness": robustness,
     "export": export,
     "import": import_,
