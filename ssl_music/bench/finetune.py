@@ -1,0 +1,209 @@
+"""The protocol `finetune`: the whole encoder learns the labels; tracks are tagged by the mean over their chunks.
+
+With fresh weights in place of the trained ones it is supervised training from scratch (`scratch`): what the labels
+are worth without any pretraining.
+"""
+
+import copy
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from ssl_music import checkpoint
+from ssl_music.bench.baselines import untrained
+from ssl_music.bench.labelled import Labelled, LabelTask, label_task
+from ssl_music.catalogs import Catalog
+from ssl_music.embed import embed
+from ssl_music.encoders import Encoder
+from ssl_music.errors import UserError, unknown_name
+from ssl_music.methods import Supervised
+from ssl_music.methods.train import train as train_method
+from ssl_music.probe import Origin, Predictions, ProbeResult, assembled
+from ssl_music.tagger import Tagger
+from ssl_music.vectors import Vectors
+
+ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how fast: Adam 1e-4, batches of 16, at most 100 epochs, stopped after 10 without a better one.
+
+    Rate and batch are those of the 2020 comparison (Won et al., arXiv 2006.00751), the patience that of CLMR's probe.
+    An epoch is as many clips as train has labelled tracks, however few of them are learnt from: fewer labels do not
+    mean fewer steps between two validations.
+    """
+
+    epochs: int = 100
+    patience_epochs: int = 10
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.patience_epochs, self.batch_size) < 1:
+            raise UserError(
+                f"epochs {self.epochs}, patience_epochs {self.patience_epochs}, batch_size {self.batch_size}: wanted "
+                "1 or more of each"
+            )
+
+
+def finetune(
+    encoder: Encoder,
+    catalog: Catalog,
+    column: str | None = None,
+    *,
+    out: Path | str,
+    from_scratch: bool = False,
+    among: Collection[str] | None = None,
+    training: Training | None = None,
+    train: str = "train",
+    valid: str = "valid",
+    test: str = "test",
+    seed: int = 0,
+    seeds: int = 1,
+    drop: Sequence[str] = (),
+    shared_groups: Literal["refuse", "allow"] = "refuse",
+    bootstrap: int = 1000,
+    device: str = "auto",
+    name: str | None = None,
+    progress: bool = True,
+) -> ProbeResult:
+    """Trains a copy of `encoder` and a linear head on the labels of a column, and scores it as a probe is scored.
+
+    The weights with the lowest loss on valid are kept; tracks are then tagged by the mean of their chunks'
+    probabilities. Single-label tags weigh the same in the loss however many tracks they have, as in the probes. With
+    `from_scratch` the weights are fresh ones, of the seed. `among` names the tracks of train whose labels may be
+    used. `seeds` runs, from `seed` on, differ in head, order and crops (from scratch, in all weights).
+
+    `out` gets a run folder a seed. What is finished there is not done again, what was interrupted goes on; folders of
+    another encoder, column, choice of tracks or training are refused. `encoder` itself stays as it is.
+    """
+    if seeds < 1:
+        raise UserError(f"seeds {seeds}: one run or more is wanted")
+    if device not in ACCELERATORS:
+        raise unknown_name("device to train on", device, list(ACCELERATORS))
+    training = training or Training()
+    splits = {"train": train, "valid": valid, "test": test}
+    task = label_task(catalog, catalog.column(column), splits, drop=drop, among=among, shared_groups=shared_groups)
+    first = untrained(encoder, seed=seed) if from_scratch else encoder
+    with torch.random.fork_rng(devices=[]):
+        runs = [
+            _run(
+                untrained(encoder, seed=one) if from_scratch else copy.deepcopy(encoder),
+                catalog,
+                task,
+                Path(out) / f"seed-{one}",
+                splits=splits,
+                training=training,
+                seed=one,
+                device=device,
+                progress=progress,
+            )
+            for one in range(seed, seed + seeds)
+        ]
+    return assembled(
+        [run.test for run in runs],
+        [run.valid for run in runs],
+        name=name or ("supervised from scratch" if from_scratch else "fine-tuned"),
+        protocol="scratch" if from_scratch else "finetune",
+        pool="scores",
+        settings={key: float(np.mean([run.settings[key] for run in runs])) for key in runs[0].settings},
+        train_targets=task.targets["train"],
+        tracks={split: len(task.tracks[role]) for role, split in splits.items()},
+        left_out=task.left_out,
+        shared_groups=task.shared_groups,
+        origin=Origin(catalog.split_name, catalog.fingerprint(), first.facts()["class_path"], first.digest()),
+        seed=seed,
+        bootstrap=bootstrap,
+    )
+
+
+class _Run(NamedTuple):
+    """What one training predicts, and what it was."""
+
+    test: Predictions
+    valid: Predictions
+    settings: dict[str, float]
+
+
+def _run(
+    encoder: Encoder,
+    catalog: Catalog,
+    task: LabelTask,
+    out: Path,
+    *,
+    splits: Mapping[str, str],
+    training: Training,
+    seed: int,
+    device: str,
+    progress: bool,
+) -> _Run:
+    learnt = [track.id for track in task.tracks["train"]]
+    batch_size = min(training.batch_size, len(learnt))
+    # so many passes over these tracks are one over all labelled ones
+    passes = max(1, round(max(1, task.labelled // training.batch_size) / (len(learnt) // batch_size)))
+    view = Labelled(catalog, task.column, split=splits["train"], among=learnt)
+    method = Supervised(
+        encoder,
+        task.column,
+        tags=task.tags,
+        balanced=task.kind == "single",
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+    )
+    weights = train_method(
+        method,
+        view,
+        out=out,
+        batch_size=batch_size,
+        seed=seed,
+        split=splits["train"],
+        valid_split=splits["valid"],
+        early_stop_epochs=training.patience_epochs,
+        trainer_options={
+            "max_epochs": training.epochs * passes,
+            "check_val_every_n_epoch": passes,
+            "accelerator": ACCELERATORS[device],
+            "devices": 1,
+            "enable_progress_bar": progress,
+        },
+        # the weights that are begun with stand nowhere else among what a run is recognised by
+        recipe={
+            "encoder": encoder.digest(),
+            "column": task.column,
+            "tags": task.tags,
+            "valid": splits["valid"],
+            **asdict(training),
+        },
+    )
+    tagger = checkpoint.load_tagger(weights)
+    asked = {track.id for role in ("valid", "test") for track in task.tracks[role]}
+    heard = embed(catalog, tagger.encoder, out / "heard", only=asked, device=device, progress=progress)
+    best = json.loads((out / "run.json").read_text())["best"]
+    settings = {"learning_rate": training.learning_rate, "epochs": (best["epoch"] + 1) / passes if best else 0.0}
+    test, valid = (_predictions(tagger, heard, task, role) for role in ("test", "valid"))
+    return _Run(test, valid, settings)
+
+
+def _predictions(tagger: Tagger, heard: Vectors, task: LabelTask, role: str) -> Predictions:
+    """What the tagger says of the tracks of a split: the mean of the probabilities of their chunks."""
+    row = {facts.id: number for number, facts in enumerate(heard.rows)}
+    tracks = task.tracks[role]
+    for track in tracks:
+        if track.id not in row:
+            reason = dict(heard.broken).get(track.id, "it was not embedded")
+            raise UserError(f"{track.id!r} has a label, but cannot be heard: {reason}; mend or remove it")
+    with torch.inference_mode():
+        logits = tagger.cpu().head(torch.from_numpy(np.array(heard.chunks)))
+        probabilities = tagger.squashed(logits).double().numpy()  # (M, K)
+    scores = [probabilities[slice(*heard.chunk_range(row[track.id]))].mean(axis=0) for track in tracks]
+    ids, groups = [track.id for track in tracks], [track.group for track in tracks]
+    targets = task.targets[role][:, [task.tags.index(tag) for tag in tagger.tags]]
+    found = Predictions(task.column, task.kind, tagger.tags, ids, groups, targets, np.array(scores))
+    return found.matched(task.tags, ids)
