@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ssl_music.cli.benching import bench_probe
 from ssl_music.cli.exporting import encoder_in, export, tagger_in
 from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
@@ -286,6 +287,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "search": search,
     "tag": tag,
     "taggram": taggram,
+    "bench probe": bench_probe,
     "bench pooling": bench_pooling,
     "robustness": robustness,
     "export": export,
