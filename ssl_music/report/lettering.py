@@ -15,6 +15,7 @@ from ssl_music.report.figures import FONT, drawable
 
 POINTS_PER_INCH = 72
 WIDE_EM, OTHER_EM, EMOJI_EM = 1.0, 0.75, 1.4  #: of letters that the font lacks; em is the size of the type
+BOLD = 1.14  #: how much wider bold type is
 
 
 def width_inches(text: str, *, points: float) -> float:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ssl_music.report.figures import DPI
-from ssl_music.report.lettering import shortened, width_inches
+from ssl_music.report.lettering import BOLD, shortened, width_inches
 from ssl_music.report.palette import LIGHT, encoder_colours
 
 PAGE, COLUMN, TALLEST = 9.0, 4.4, 11.5  #: inches: the width of a page, of half of one, the height one may have
@@ -38,7 +38,7 @@ class Sheet:
         self.ground.set_axis_off()
         self.ground.set(xlim=(0, width), ylim=(height, 0))
         if title:
-            self.write(0, 0.12, shortened(title, inches=width * 0.93, points=10), points=10, weight="bold")
+            self.write(0, 0.12, shortened(title, inches=width / BOLD, points=10), points=10, weight="bold")
 
     def panel(self, left: float, top: float, width: float, height: float) -> Axes:
         return self.figure.add_axes(
