@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from ssl_music.errors import UserError
 from ssl_music.index import Index
 from ssl_music.methods import Method
 from ssl_music.methods.train import train
-from ssl_music.probe import NAMES, ProbeResult, intervals_apart, probe
+from ssl_music.probe import NAMES, ProbeResult, difference_line, probe
 from ssl_music.vectors import Vectors
 
 PRETRAINED, RANDOM, LOGMEL = "pretrained", "random initialisation", "log-mel statistics"
@@ -45,6 +46,7 @@ def run(
 ) -> dict[str, Any]:
     """Goes the whole way and returns what it found; the same facts stand in `out/results.json`.
 
+    Each probe is a record in `out/probes`, which `probes` names by column and encoder.
     `training` are the further arguments of `methods.train.train`. Every step resumes: run it again after an
     interruption and it goes on where it was. Columns that cannot be probed are named with the reason.
     """
@@ -65,6 +67,7 @@ def run(
         }
     with _step("probe", seconds):
         probed, unprobed = _probe_columns(vectors, list(catalog.columns) if columns is None else columns, seed)
+        records = _save(probed, out / "probes")
     with _step("index and search", seconds):
         built = {name: index.build(own, out / "index" / own.root.name) for name, own in vectors.items()}
         scored = (_search_scores(built, column, seed) for column in probed)
@@ -79,7 +82,10 @@ def run(
             "broken": len(packed.broken),
         },
         "encoder": {"class": type(untrained).__name__, "digest": encoders[PRETRAINED].digest()},
-        "probes": {name: {who: result.as_dict() for who, result in rows.items()} for name, rows in probed.items()},
+        "probes": {
+            name: {who: path.relative_to(out).as_posix() for who, path in own.items()}
+            for name, own in records.items()
+        },
         "unprobed": unprobed,
         "search": search,
         "neighbours": neighbours,
@@ -109,11 +115,28 @@ def _probe_columns(
     unprobed: dict[str, str] = {}
     for column in columns:
         try:
-            probed[column] = {name: probe(own, column, seed=seed) for name, own in vectors.items()}
+            probed[column] = {name: probe(own, column, seed=seed, name=name) for name, own in vectors.items()}
         except UserError as error:
             unprobed[column] = str(error)
             print(f"{column}: not probed: {error}")
     return probed, unprobed
+
+
+def _save(probed: dict[str, dict[str, ProbeResult]], folder: Path) -> dict[str, dict[str, Path]]:
+    """Writes every result as a record; those of an earlier run with other columns are gone afterwards."""
+    written = {
+        column: {who: folder / f"{quote(column, safe='')}-{who.replace(' ', '-')}.json" for who in results}
+        for column, results in probed.items()
+    }
+    kept = {path for own in written.values() for path in own.values()}
+    for old in folder.glob("*.json") if folder.is_dir() else ():
+        if old not in kept:
+            old.unlink()
+            old.with_suffix(".npz").unlink(missing_ok=True)
+    for column, results in probed.items():
+        for who, result in results.items():
+            result.save(written[column][who])
+    return written
 
 
 def _search_scores(built: dict[str, Index], column: str, seed: int) -> dict[str, Any]:
@@ -168,42 +191,25 @@ def _neighbours(found: Index, seed: int) -> list[dict[str, Any]]:
     return shown
 
 
-def _primary(result: ProbeResult) -> str:
-    """The metric that the penalty was chosen by, which a result names first."""
-    return next(iter(result.metrics))
-
-
 def _table(probed: dict[str, dict[str, ProbeResult]], search: dict[str, Any]) -> list[list[str]]:
     """Heading, one line an encoder, and chance: the table that the quickstart prints."""
     heading = ["encoder"]
     for column, results in probed.items():
-        heading.append(f"{column} ({NAMES[_primary(results[PRETRAINED])]})")
+        heading.append(f"{column} ({NAMES[results[PRETRAINED].primary]})")
     if search:
         heading.append(f"search by {search['column']} (precision@{search['k']})")
     lines = [heading]
     for name in (PRETRAINED, RANDOM, LOGMEL):
-        cells = [str(results[name].metrics[_primary(results[name])]) for results in probed.values()]
+        cells = [str(results[name].metrics[results[name].primary]) for results in probed.values()]
         lines.append([name, *cells, *([str(metrics.Interval(*search[name]))] if search else [])])
-    chances = [f"{results[PRETRAINED].chance[_primary(results[PRETRAINED])]:.3f}" for results in probed.values()]
+    chances = [f"{results[PRETRAINED].chance[results[PRETRAINED].primary]:.3f}" for results in probed.values()]
     return [*lines, ["chance", *chances, *([f"{search['chance']:.3f}"] if search else [])]]
 
 
 def _verdict(probed: dict[str, dict[str, ProbeResult]]) -> list[str]:
-    """What the numbers say, without kindness."""
-    said = []
-    for column, results in probed.items():
-        ours = results[PRETRAINED]
-        metric = _primary(ours)
-        for name in (RANDOM, LOGMEL):
-            theirs = results[name]
-            better = ours.metrics[metric].value > theirs.metrics[metric].value
-            word = "beats" if better else "does NOT beat"
-            apart = "intervals apart" if intervals_apart(ours, theirs, metric) else "intervals overlap"
-            said.append(
-                f"{column}: pretrained {word} {name}, {ours.metrics[metric].value:.3f} against "
-                f"{theirs.metrics[metric].value:.3f} ({apart})"
-            )
-    return said
+    """What the numbers say, without kindness: a paired bootstrap over the same tracks."""
+    others = RANDOM, LOGMEL
+    return [difference_line(results[PRETRAINED], results[name]) for results in probed.values() for name in others]
 
 
 def _next_commands(out: Path, weights: Path) -> list[str]:

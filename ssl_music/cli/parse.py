@@ -23,6 +23,7 @@ POSITIONAL = {
     "check": "directory",
     "import": "file",
     "listen": "file",
+    "report": "runs",
     "score": "predictions",
     "search": "query",
     "tag": "files",
@@ -73,7 +74,7 @@ def _parser(verb: Callable) -> jsonargparse.ArgumentParser:
     _register(wanted)
     parser.add_argument("--recipe", action="config", help="a YAML file with any of these arguments")
     positional = POSITIONAL.get(_name(verb))
-    if positional == "files":
+    if positional in ("files", "runs"):
         parser.add_argument(positional, type=Path, nargs="+")
     elif positional:
         parser.add_argument(positional, type=str if positional == "query" else Path)

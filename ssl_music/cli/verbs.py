@@ -13,6 +13,7 @@ from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
 from ssl_music.cli.pooling import bench_pooling
 from ssl_music.cli.probing import probe, score
+from ssl_music.cli.reporting import report
 from ssl_music.cli.robust import robustness
 from ssl_music.cli.show import print_rows
 from ssl_music.cli.taggrams import taggram
@@ -290,6 +291,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "bench probe": bench_probe,
     "bench pooling": bench_pooling,
     "robustness": robustness,
+    "report": report,
     "export": export,
     "import": import_,
 }

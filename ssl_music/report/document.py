@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from ssl_music.report import palette
+from ssl_music.report.text import escaped
 
 #: the browser itself sees to it that nothing is fetched
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src data:"
@@ -24,7 +25,7 @@ def document(parts: Sequence[str], *, title: str, own: str | None = None) -> str
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{title}</title>
+<title>{escaped(title)}</title>
 <style>
 {palette.css()}
 {style}</style>

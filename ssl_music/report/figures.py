@@ -6,7 +6,7 @@ a PNG to paste elsewhere.
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from io import StringIO
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from ssl_music._files import replacing
 from ssl_music.report.palette import LIGHT, as_variables
-from ssl_music.report.run import Curve, Score
+from ssl_music.report.trainings import Curve
 
 WIDTH, HEIGHT = (
     3.6,
@@ -29,7 +29,6 @@ WIDTH, HEIGHT = (
 DPI = 200
 FONT = "DejaVu Sans"  # Matplotlib brings it
 SMOOTH_FROM = 60  # points; fewer are shown as they are
-ENCODER_COLOURS = ("accent", "muted", "hue-1")  # the pretrained one, then those it is held against
 _STYLE: Any = {
     "font.family": [FONT],
     "font.size": 9,
@@ -83,7 +82,7 @@ def loss_figure(curves: Mapping[str, Curve], trivial_loss: float | None) -> Figu
         if trivial_loss is not None:
             axes.axhline(trivial_loss, color=LIGHT["muted"], linestyle=(0, (4, 3)), linewidth=1)
             axes.annotate(
-                f"guessing: ln(2B − 1) = {trivial_loss:.2f}", (1, trivial_loss), (0, 3), ha="right", fontsize=8,
+                f"guessing: {trivial_loss:.2f}", (1, trivial_loss), (0, 3), ha="right", fontsize=8,
                 color=LIGHT["muted"], xycoords=("axes fraction", "data"), textcoords="offset points",
             )  # fmt: skip
             axes.set_ylim(top=max(axes.get_ylim()[1], trivial_loss * 1.08))
@@ -118,25 +117,6 @@ def rank_figure(curves: Mapping[str, Curve]) -> Figure | None:
         axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
         axes.legend(loc="best")
         axes.set_xlabel("step")
-    return figure
-
-
-def score_figure(scores: Sequence[Score]) -> Figure:
-    """One panel a score: every encoder's value as a dot on its 95 % interval, chance as a dashed line.
-
-    >>> len(score_figure([Score("genre", "accuracy", 0.1, {"pretrained": (0.9, 0.8, 0.95)})]).axes)
-    1
-    """
-    rows = max(len(score.encoders) for score in scores)
-    across = min(len(scores), 3)
-    down = -(-len(scores) // across)
-    with styled():
-        figure = Figure((WIDTH * across, (0.9 + 0.28 * rows) * down), dpi=DPI, layout="constrained")
-        panels = list(figure.subplots(down, across, squeeze=False).flat)
-        for axes, score in zip(panels, scores, strict=False):
-            _panel(axes, score)
-        for axes in panels[len(scores) :]:
-            axes.remove()
     return figure
 
 
@@ -182,30 +162,6 @@ def _line(axes: Axes, curve: Curve, label: str, colour: str) -> None:
     first = np.maximum(np.arange(len(values)) - reach, 0)
     behind = np.minimum(np.arange(len(values)) + reach + 1, len(values))
     axes.plot(steps, (sums[behind] - sums[first]) / (behind - first), color=LIGHT[colour], label=label)
-
-
-def _panel(axes: Axes, score: Score) -> None:
-    names = list(score.encoders)
-    _, low, high = score.encoders[names[0]]
-    axes.axvspan(low, high, color=LIGHT[ENCODER_COLOURS[0]], alpha=0.07, linewidth=0)  # who else reaches into it?
-    for line, (value, low, high) in enumerate(score.encoders.values()):
-        colour = LIGHT[ENCODER_COLOURS[line % len(ENCODER_COLOURS)]]
-        axes.plot([low, high], [line, line], color=colour, linewidth=3, alpha=0.35, clip_on=False)
-        axes.plot(value, line, "o", color=colour, markersize=6, clip_on=False)
-    axes.axvline(score.chance, color=LIGHT["muted"], linestyle=(0, (4, 3)), linewidth=1)
-    axes.annotate(
-        "chance", (score.chance, 0), (3, 3), color=LIGHT["muted"], fontsize=8,
-        xycoords=("data", "axes fraction"), textcoords="offset points",
-    )  # fmt: skip
-    axes.set_title(drawable(score.title))
-    axes.set_xlabel(score.metric)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.1, -0.6)
-    axes.get_yticklabels()[0].set_color(LIGHT["ink"])
-    lowest = min([score.chance, *(low for _, low, _ in score.encoders.values())])
-    axes.set_xlim(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1.0)
-    axes.grid(True, axis="x")
-    axes.grid(False, axis="y")
 
 
 def drawable(text: str) -> str:

@@ -93,7 +93,7 @@ def coordinates(pooled: np.ndarray) -> np.ndarray:
 
 
 def colourings(rows: Sequence[Row], columns: dict[str, bool]) -> list[Colouring]:
-    """A colouring for each label column that has tags; where there is none, by artist if artists recur.
+    """A colouring for each label column that has tags, and one by artist if artists recur.
 
     >>> rows = [Row("a", artist="Ada"), Row("b", artist="Ada"), Row("c", artist="Bo")]
     >>> colourings(rows, {})
@@ -101,10 +101,9 @@ def colourings(rows: Sequence[Row], columns: dict[str, bool]) -> list[Colouring]
     """
     found = [_colouring(name, multi, [row.labels.get(name, ()) for row in rows]) for name, multi in columns.items()]
     found = [colouring for colouring in found if colouring.tags]
-    if not found:
-        by_artist = _colouring("artist", False, [(row.artist,) if row.artist else () for row in rows])
-        found = [by_artist] if by_artist.counts and by_artist.counts[0] > 1 else []
-    return found
+    by_artist = _colouring("artist", False, [(row.artist,) if row.artist else () for row in rows])
+    recurs = by_artist.counts and by_artist.counts[0] > 1
+    return [*found, by_artist] if recurs and "artist" not in columns else found
 
 
 def _colouring(name: str, multi: bool, tags_of: Sequence[Sequence[str]]) -> Colouring:

@@ -5,6 +5,16 @@
     for (const other of document.querySelectorAll("audio")) if (other !== event.target) other.pause();
   }, true);
 
+  // paper cannot be opened: everything is, but what is marked as long
+  const closed = [];
+  addEventListener("beforeprint", () => {
+    for (const part of document.querySelectorAll("details:not([open]):not(.long)")) {
+      part.open = true;
+      closed.push(part);
+    }
+  });
+  addEventListener("afterprint", () => { for (const part of closed.splice(0)) part.open = false; });
+
   const map = document.querySelector(".map");
   if (!map) return;
   const columns = JSON.parse(document.getElementById("map-data").textContent);

@@ -1,71 +1,62 @@
-"""The page of a run: one HTML file with everything inside, and its figures as PNG beside it."""
+"""The report of one or more runs: one HTML file with everything inside, its figures and tables beside it, a card."""
 
+from collections.abc import Sequence
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from ssl_music._files import replacing
 from ssl_music.report import sections
+from ssl_music.report.beside import Beside
+from ssl_music.report.card import model_card
 from ssl_music.report.document import document
-from ssl_music.report.figures import loss_figure, rank_figure, save, score_figure, similarity_figure
-from ssl_music.report.map import colourings, coordinates, drawn_rows
-from ssl_music.report.run import Run
-from ssl_music.report.scatter import map_figure, scatter
+from ssl_music.report.findings import Findings
+from ssl_music.report.heard import heard
+from ssl_music.report.placed import placed
+from ssl_music.report.provenance import provenance
+from ssl_music.report.scores import scores, verdict
 from ssl_music.report.songs import neighbours
-from ssl_music.report.text import paragraph, section
+from ssl_music.report.studies import fractions, pooling, robustness
+from ssl_music.report.taskwise import taskwise
+
+FIGURES = "figures"  #: the folder beside the page
 
 
-def page(run: Path | str) -> Path:
-    """Writes `page.html` into the run folder of a quickstart, with `loss.png`, `similarity.png`, `rank.png`,
-    `scores.png` and `map.png` beside it, and returns its path.
+def page(
+    *runs: Path | str,
+    out: Path | str | None = None,
+    encoder: str | None = None,
+    songs: Sequence[str] = (),
+    title: str | None = None,
+) -> Path:
+    """Writes `page.html`, `MODEL_CARD.md` and `figures/` (each figure as PNG, each table as CSV); returns the page.
 
-    It is made from what lies in the folder, so it can be made again at any time; the same folder gives the same page.
+    It is made from what lies in the RUN folders, so it can be made again at any time; the same folders give the same
+    bytes. `out` is the first of them unless given; `encoder` is whose tags are shown, by default the one that a
+    quickstart trained, else the best of each task; `songs` are ids of tracks to look at over time.
     """
-    facts = Run(run)
-    curves = {
-        "loss": loss_figure(facts.curves, facts.trivial_loss),
-        "similarity": similarity_figure(facts.curves),
-        "rank": rank_figure(facts.curves),
-        "scores": score_figure(facts.scores) if facts.scores else None,
+    findings = Findings(runs, encoder=encoder)
+    first = findings.runs[0]
+    folder = Path(out) if out is not None else first if first.is_dir() else first.parent
+    beside = Beside(folder / FIGURES)
+    parts = {
+        "Verdict": verdict(findings),
+        "Scores": scores(findings, beside),
+        "Task by task": taskwise(findings, beside),
+        "With few labels": fractions(findings, beside),
+        "When the sound changes": robustness(findings, beside),
+        "From segments to a song": pooling(findings, beside),
+        "Map": placed(findings, beside),
+        "Songs over time": heard(findings, beside, songs=songs),
+        "Listen": neighbours(findings),
+        "Training": sections.training(findings, beside),
+        "Time": sections.timing(findings),
+        "Provenance": provenance(findings, beside),
+        "Next": sections.commands(findings),
     }
-    figures = {name: figure for name, figure in curves.items() if figure is not None}
-    the_map, figures["map"] = _map(facts)
-    parts = [
-        sections.opening(facts),
-        sections.verdict(facts),
-        sections.scores(facts),
-        the_map,
-        neighbours(facts),
-        sections.training(facts, figures),
-        sections.tags(facts),
-        sections.timing(facts),
-        sections.provenance(facts),
-        sections.commands(facts),
-    ]
-    path = facts.root / "page.html"
-    with replacing(path) as temporary:
+    whole = [sections.opening(findings, title=title), sections.contents(parts), *parts.values()]
+    written = folder / "page.html"
+    with replacing(written) as temporary:
         # names of files may hold bytes that are no text
-        temporary.write_bytes(document(parts, title="ssl_music run").encode(errors="replace"))
-    for name, figure in figures.items():
-        save(figure, facts.root / f"{name}.png")
-    return path
-
-
-def _map(facts: Run) -> tuple[str, Figure]:
-    """The section of the map, and the map as a figure."""
-    numbers = drawn_rows(facts.vectors)
-    rows = [facts.vectors.rows[number] for number in numbers]
-    places = coordinates(facts.vectors.pooled[numbers])
-    colours = colourings(rows, facts.columns)
-    queries = [query["id"] for query in facts.results.get("neighbours", [])]
-    marked = {point: str(queries.index(row.id) + 1) for point, row in enumerate(rows) if row.id in queries}
-    left_out = len(facts.vectors) - len(rows)
-    note = (
-        "Each point is a song; songs that the encoder finds alike lie together (t-SNE of the pretrained embeddings, "
-        "which saw no label). Distances between far groups mean nothing. Point at a song for its name, at the legend "
-        "to single a class out; the rings are the songs to listen to below."
-        + (f" {left_out:,} of {len(facts.vectors):,} songs are not drawn." if left_out else "")
-    )
-    drawn = scatter(places, rows, colours, marked=marked)
-    figure = map_figure(places, colours[0] if colours else None, title=f"{len(rows):,} songs, t-SNE of embeddings")
-    return section("Map of the catalog", paragraph(note, kind="note"), drawn, id="map"), figure
+        temporary.write_bytes(document(whole, title=title or "ssl_music report").encode(errors="replace"))
+    with replacing(folder / "MODEL_CARD.md") as temporary:
+        temporary.write_bytes(model_card(findings, title=title).encode(errors="replace"))
+    return written

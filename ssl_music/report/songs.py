@@ -11,7 +11,7 @@ import numpy as np
 from ssl_music import audio
 from ssl_music._ledger import Row
 from ssl_music.pack import Pack
-from ssl_music.report.run import Run
+from ssl_music.report.findings import Findings
 from ssl_music.report.text import bar, clock, escaped, paragraph, section, titled
 
 CLIP_SECONDS = 8.0
@@ -21,12 +21,14 @@ MP3_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
 MIME_TYPES = {".mp3": "audio/mpeg", ".flac": "audio/flac"}
 
 
-def neighbours(run: Run) -> str:
-    """The section of query songs and their neighbours; "" where the run has none."""
-    shown = run.results.get("neighbours", [])
-    by_id = {row.id: row for row in run.vectors.rows}
-    chunk_seconds = run.vectors.header["input_samples"] / run.vectors.header["sample_rate"]
-    players, columns = Players(run.packed), list(run.columns)
+def neighbours(findings: Findings) -> str:
+    """The section of query songs and their neighbours; "" where there are none."""
+    shown, store = findings.results.get("neighbours", []), findings.store
+    if not shown or store is None:
+        return ""
+    by_id = {row.id: row for row in store.rows}
+    chunk_seconds = store.header["input_samples"] / store.header["sample_rate"]
+    players, columns = Players(findings.packed), list(findings.columns(store))
     cards = []
     for number, query in enumerate(shown, 1):
         own = by_id[query["id"]]
@@ -38,15 +40,13 @@ def neighbours(run: Run) -> str:
         if not query["hits"]:
             lines.append('<li class="note">Every other song is by the same artist or of the same group.</li>')
         cards.append(f'<article class="neighbours"><ol>{"".join(lines)}</ol></article>')
-    if not cards:
-        return ""
     intro = (
         "The numbered songs of the map, of the test split where there is one, and the songs whose embeddings lie "
         "nearest; other songs by the same artist or of the same group are left out. Similarity is a cosine around "
         f"the catalog's mean: 1 is the same, 0 unrelated. A player holds {CLIP_SECONDS:g} seconds around the passage "
         "that matched best, from the time beside it on. Labels that a song shares with the query are filled."
     )
-    gone = "" if run.packed else paragraph("No players: the packed music is not in the run folder any more.")
+    gone = "" if findings.packed else paragraph("No players: the packed music is not in the run folder any more.")
     return section("Listen: songs and their neighbours", paragraph(intro, kind="note"), gone, *cards, id="songs")
 
 

@@ -3,8 +3,17 @@
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+from typing import NamedTuple
 
 from ssl_music._ledger import Row
+from ssl_music.metrics import Interval
+
+
+class Cell(NamedTuple):
+    """A cell of a table that stands out: best, level, or nothing."""
+
+    text: str
+    kind: str = ""
 
 
 def escaped(value: object) -> str:
@@ -63,20 +72,64 @@ def paragraph(text: str, *, kind: str = "") -> str:
     return f'<p class="{kind}">{text}</p>' if kind else f"<p>{text}</p>"
 
 
-def table(heading: Sequence[str], lines: Sequence[Sequence[str]], *, foot: Sequence[str] = (), kind: str = "") -> str:
-    """A table of plain texts: names to the left, numbers to the right; it scrolls by itself where it is too wide."""
+def spelled(interval: Interval | Sequence[float] | None, *, signed: bool = False) -> str:
+    """A value with its interval; without one where there is none, and a dash for nothing.
+
+    >>> spelled(Interval(0.5, 0.25, 0.75)), spelled([-0.5, float("nan"), float("nan")]), spelled(None)
+    ('0.500 [0.250, 0.750]', '−0.500', '–')
+    >>> spelled(Interval(0.05, -0.01, 0.11), signed=True)
+    '+0.050 [−0.010, +0.110]'
+    """
+    if interval is None or interval[0] != interval[0]:
+        return "–"
+    form = "{:+.3f}" if signed else "{:.3f}"
+    value, low, high = (form.format(round(number, 3) + 0.0).replace("-", "−") for number in interval)
+    return value if interval[1] != interval[1] else f"{value} [{low}, {high}]"
+
+
+def table(
+    heading: Sequence[str],
+    lines: Sequence[Sequence[str | Cell]],
+    *,
+    foot: Sequence[Sequence[str]] = (),
+    kind: str = "",
+    caption: str = "",
+) -> str:
+    """A table of plain texts: names to the left, numbers to the right; it scrolls by itself where it is too wide.
+
+    `caption` is read out before it; `foot` are lines that belong to the columns, not to the rows.
+    """
     head = "".join(f'<th scope="col">{escaped(cell)}</th>' for cell in heading)
-    body = "".join(
-        f'<tr><th scope="row">{escaped(line[0])}</th>'
-        + "".join(f"<td>{escaped(cell)}</td>" for cell in line[1:])
-        + "</tr>"
-        for line in lines
-    )
-    below = f"<tfoot><tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in foot)}</tr></tfoot>" if foot else ""
+    body = "".join(f"<tr>{_first(line[0])}{''.join(map(_cell, line[1:]))}</tr>" for line in lines)
+    below = "".join(f"<tr>{_first(line[0])}{''.join(map(_cell, line[1:]))}</tr>" for line in foot)
+    above = f"<caption>{escaped(caption)}</caption>" if caption else ""
+    below = f"<tfoot>{below}</tfoot>" if below else ""
     return (
-        f'<div class="scrolls"><table class="{kind}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody>{below}</table></div>"
+        f'<div class="scrolls"><table class="{kind}">{above}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{below}</table></div>"
     )
+
+
+def _first(cell: str | Cell) -> str:
+    text, kind = cell if isinstance(cell, Cell) else (cell, "")
+    return f'<th scope="row"{f" class={kind}" if kind else ""}>{escaped(text)}</th>'
+
+
+def _cell(cell: str | Cell) -> str:
+    text, kind = cell if isinstance(cell, Cell) else (cell, "")
+    return f"<td{f' class={kind}' if kind else ''}>{escaped(text)}</td>"
+
+
+def folded(title: str, small: str, *parts: str, opened: bool = False, kind: str = "") -> str:
+    """A part that is opened by a press on its title; nothing of nothing.
+
+    `kind` is "task" where the title is a heading of its own, "long" where paper can do without what is folded.
+    """
+    inside = "\n".join(part for part in parts if part)
+    summary = f"<h3>{escaped(title)}</h3>" if kind == "task" else escaped(title)
+    summary += f" <small>{escaped(small)}</small>" if small else ""
+    opens = f"{f' class={kind}' if kind else ''}{' open' if opened else ''}"
+    return f"<details{opens}><summary>{summary}</summary>\n{inside}\n</details>" if inside else ""
 
 
 def facts(pairs: Mapping[str, object]) -> str:

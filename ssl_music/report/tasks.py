@@ -1,0 +1,157 @@
+"""Tasks: probe results that may stand in one column of a table, because they are of the same question."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssl_music import metrics
+from ssl_music._records import Record
+from ssl_music.metrics import Interval
+from ssl_music.probe import ProbeResult
+from ssl_music.probe.scoring import Drawn, drawn
+
+#: what people call the kinds of a task
+KINDS = {"single": "one tag a song", "multi": "several tags a song", "numbers": "numbers"}
+#: facts in which results of one task agree, beside the tracks that were scored
+AGREEING = ("column", "protocol", "pool", "task", "split_name", "catalog_fingerprint", "tracks", "tags")
+
+
+class Probed(NamedTuple):
+    """One encoder's result, under the name it has on the page, with the record it was read from."""
+
+    encoder: str
+    result: ProbeResult
+    record: Record
+
+
+class Task:
+    """One question, asked of several encoders: same column, tags, protocol, split, catalog and tracks.
+
+    `metric` is the one that the result names first. A difference is from a paired bootstrap over the same tracks.
+    """
+
+    def __init__(self, name: str, probed: Sequence[Probed]) -> None:
+        self.name = name
+        probed = _each_once(probed)
+        self.results = {one.encoder: one.result for one in probed}
+        self.records = {one.encoder: one.record for one in probed}
+        self.first = probed[0].result
+        self.metric = self.first.primary
+
+    def value(self, encoder: str) -> Interval:
+        """What an encoder reached."""
+        return self.results[encoder].metrics[self.metric]
+
+    @cached_property
+    def best(self) -> str:
+        """The encoder with the highest value; of equals the first."""
+        return max(self.results, key=lambda name: self.value(name).value)
+
+    @cached_property
+    def level(self) -> set[str]:
+        """Encoders that cannot be told apart from the best: the interval of the difference holds zero."""
+        return {name for name, gap in self.differences(self.best).items() if gap.low <= 0 <= gap.high}
+
+    def differences(self, subject: str) -> dict[str, Interval]:
+        """By how much `subject` is better than each of the others: what `probe.paired` says, of all at once."""
+        own = self._drawn[subject]
+        return {
+            name: metrics.percentile_interval(float(own.value - other.value), own.draws - other.draws)
+            for name, other in self._drawn.items()
+            if name != subject
+        }
+
+    @cached_property
+    def _drawn(self) -> dict[str, Drawn]:
+        """Each encoder's value, and its values in the same draws of tracks for all."""
+        first, seen = self.first, self.first.test[0]
+        weights = metrics.bootstrap_weights(seen.groups, draws=first.bootstrap, seed=first.seed)
+        found = {}
+        for name, result in self.results.items():
+            runs = [drawn(run.matched(seen.tags, seen.ids), self.metric, weights) for run in result.test]
+            found[name] = Drawn(np.mean([run.value for run in runs]), np.mean([run.draws for run in runs], axis=0))
+        return found
+
+
+def asked(task: Task) -> dict[str, str]:
+    """Everything that a reader needs to ask the same again."""
+    first = task.first
+    heard = {"vectors": "the mean vector of each track", "scores": "the mean score of each track's chunks"}
+    runs = max(len(result.runs) for result in task.results.values())
+    return {
+        "column": f"{first.column}, {KINDS[first.kind]}",
+        "protocol": f"{first.protocol} on {heard.get(first.pool, first.pool)}",
+        "runs": str(runs),
+        "split": first.origin.split_name,
+        "catalog": first.origin.catalog_fingerprint,
+        "tracks": " / ".join(f"{count:,} {split}" for split, count in first.tracks.items()),
+        "intervals over": f"{first.units:,} {first.unit}, {first.bootstrap:,} draws, seed {first.seed}",
+    }
+
+
+def tasks(probed: Sequence[Probed], given: Mapping[str, str]) -> list[Task]:
+    """The results as tasks, in the order of their columns; `given` names some by the path of their record.
+
+    A task is called by its column; where several are of one column, also by what they differ in.
+    """
+    kept: dict[tuple, list[Probed]] = {}
+    for one in probed:
+        agreeing = (_plain(one.record.facts.get(fact)) for fact in AGREEING)
+        key = (given.get(str(one.record.path), ""), *agreeing, frozenset(one.result.test[0].ids))
+        kept.setdefault(key, []).append(one)
+    names = Counter(key[0] or key[1] for key in kept)
+    found = []
+    for key, members in kept.items():
+        name = key[0] or key[1]
+        if names[name] > 1:
+            alike = [other for other in kept if (other[0] or other[1]) == name]
+            name = f"{name} · {_apart(key, alike)}"
+        found.append((name, members))
+    again = Counter(name for name, _ in found)
+    numbered: Counter[str] = Counter()
+    made = []
+    for name, members in found:
+        numbered[name] += 1
+        made.append(Task(f"{name} ({numbered[name]})" if again[name] > 1 else name, members))
+    return made
+
+
+def _each_once(probed: Sequence[Probed]) -> list[Probed]:
+    """Without copies of an evaluation; an encoder that was evaluated anew, differently, gets a number."""
+    kept: dict[str, Probed] = {}
+    for one in probed:
+        if any(one.record.facts == other.record.facts for other in kept.values()):
+            continue
+        name, number = one.encoder, 1
+        while name in kept:
+            number += 1
+            name = f"{one.encoder} ({number})"
+        kept[name] = one._replace(encoder=name)
+    return list(kept.values())
+
+
+def _plain(value: Any) -> Any:
+    """Something that can be compared and be a key."""
+    if isinstance(value, Mapping):
+        return tuple(value.items())
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _apart(key: tuple, alike: Sequence[tuple]) -> str:
+    """The facts of a task in which others of its name differ."""
+    said = []
+    for place, fact in enumerate(AGREEING, 1):
+        if len({other[place] for other in alike}) > 1:
+            said.append(f"{len(key[place])} tags" if fact == "tags" else _told(fact, key[place]))
+    return ", ".join(said)
+
+
+def _told(fact: str, value: Any) -> str:
+    if fact == "tracks":
+        return " / ".join(f"{count} {split}" for split, count in value)
+    if fact == "pool":
+        return f"pooled {value}"
+    return f"catalog {value}" if fact == "catalog_fingerprint" else str(value)
