@@ -97,7 +97,7 @@ def test_reverb_decays_in_its_time_and_a_track_keeps_its_room() -> None:
     click = np.zeros(3 * RATE, np.float32)
     click[0] = 1.0
     room = run("reverb", 1.0, click)
-    assert power(room[round(1.1 * RATE) :]) < 1e-20 < 1e-12 < power(room[RATE // 2 : RATE])
+    assert power(room[round(1.1 * RATE) :]) < 1e-20 and power(room[RATE // 2 : RATE]) > 1e-12
     early, late = (10 * np.log10(power(room[round(at * RATE) :][:2205])) for at in (0.1, 0.6))
     assert early - late == pytest.approx(30, abs=4)
     longer = run("reverb", 2.0, click)

@@ -10,6 +10,9 @@ from ssl_music.cli.exporting import encoder_in
 from ssl_music.cli.show import print_rows
 from ssl_music.errors import UserError
 
+#: names that a training gives its folder and its files, whatever was trained
+USUAL = ("run", "encoder", "tagger", "best")
+
 if TYPE_CHECKING:
     from ssl_music.catalogs import Catalog
     from ssl_music.encoders import Encoder
@@ -99,26 +102,22 @@ def robustness(
 
 
 def display_names(paths: Sequence[Path]) -> list[str]:
-    """What tables call the encoders in these files: what tells their paths apart, without the ending.
+    """What tables call the encoders in these files: the first part of their paths that tells all of them apart.
 
-    >>> display_names([Path("runs/clmr/encoder.safetensors"), Path("runs/byol/encoder.safetensors")])
-    ['clmr', 'byol']
-    >>> display_names([Path("runs/clmr.safetensors")])
-    ['clmr']
+    >>> display_names([Path("runs/clmr/run/encoder.safetensors"), Path("runs/genre/run/tagger.safetensors")])
+    ['clmr', 'genre']
+    >>> display_names([Path("runs/clmr/encoder.safetensors")]), display_names([Path("a/b.onnx"), Path("a/c.onnx")])
+    (['clmr'], ['b', 'c'])
     """
-    parts = [path.with_suffix("").parts for path in paths]
-    if len(set(parts)) < len(parts):
-        twice = next(path for path in paths if parts.count(path.with_suffix("").parts) > 1)
-        raise UserError(f"{twice}: given twice; give each checkpoint once")
+    if len(set(paths)) < len(paths):
+        raise UserError(f"{next(path for path in paths if paths.count(path) > 1)}: given twice; once is enough")
     if len(paths) == 1:
-        return [paths[0].stem]
-    shortest = min(map(len, parts))
-    first = next(at for at in range(shortest + 1) if at == shortest or len({one[at] for one in parts}) > 1)
-    behind = next(at for at in range(shortest + 1) if at == shortest or len({one[-1 - at] for one in parts}) > 1)
-    named = ["/".join(one[first : len(one) - behind]) for one in parts]
-    return (
-        named if all(named) else ["/".join(one[first:]) or str(path) for one, path in zip(parts, paths, strict=True)]
-    )
+        telling = [part for part in paths[0].with_suffix("").parts if part not in USUAL]
+        return [telling[-1] if telling else paths[0].stem]
+    for place in zip(*(path.with_suffix("").parts for path in paths), strict=False):
+        if len(set(place)) == len(paths):
+            return list(place)
+    return [str(path) for path in paths]
 
 
 def _by_digest(roots: Sequence[Path], encoders: dict[str, Encoder]) -> dict[str, Vectors]:

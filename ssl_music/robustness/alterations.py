@@ -218,7 +218,7 @@ ALTERATIONS: dict[str, Alteration] = {
         Alteration("noise", "dB SNR", "SNR {:g} dB", (40.0, 30.0, 20.0, 10.0, 0.0), _noise),
         Alteration("gain up", "dB", "{:+g} dB", (3.0, 6.0, 12.0, 18.0), _gain),
         Alteration("gain down", "dB", "{:+g} dB", (-3.0, -6.0, -12.0, -24.0, -40.0), _gain),
-        Alteration("mp3", "kbit/s", "{:g} kbit/s", (64.0, 48.0, 32.0, 24.0, 16.0, 8.0), _mp3),
+        Alteration("mp3", "kbit/s mono", "{:g} kbit/s", (64.0, 48.0, 32.0, 24.0, 16.0, 8.0), _mp3),
         Alteration("ogg", "quality", "quality {:g}", (8.0, 6.0, 4.0, 2.0, 0.0), _ogg),
         Alteration("band limit", "Hz", "below {:g} Hz", (7000.0, 5000.0, 3400.0, 2000.0, 1000.0), _band),
         Alteration("reverb", "s RT60", "RT60 {:g} s", (0.3, 0.6, 1.0, 2.0, 4.0), _reverb),

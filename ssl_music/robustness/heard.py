@@ -10,6 +10,7 @@ from types import TracebackType
 import numpy as np
 from tqdm import tqdm
 
+from ssl_music._files import slug
 from ssl_music.audio import AudioError
 from ssl_music.catalogs import Catalog, Track
 from ssl_music.embed import embed
@@ -91,7 +92,7 @@ class Listening:
         vectors = embed(
             self.catalog,
             encoder,
-            self.out / self.digests[name] / f"{what.replace(' ', '-')}-{key}",
+            self.out / self.digests[name] / f"{slug(what)}-{key}",
             batch_size=self.batch_size,
             device=self.device,
             progress=False,
