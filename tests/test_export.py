@@ -128,6 +128,7 @@ def files(tagger: Tagger, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_tagger_gives_probabilities_and_embedding(tagger: Tagger, files: Path) -> None:
     found = load_tagger(files / "tagger.onnx")
     assert (found.tags, found.digest(), found.encoder.digest()) == (TAGS, tagger.digest(), tagger.encoder.digest())
+    assert found.multi_label == tagger.multi_label
     for wave in waves(tagger.encoder):
         torch.testing.assert_close(found.probabilities(wave), tagger.probabilities(wave), rtol=0, atol=1e-5)
     facts = {prop.key: prop.value for prop in onnx.load(files / "tagger.onnx").metadata_props}

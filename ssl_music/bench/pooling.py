@@ -5,6 +5,7 @@ catalog; the poolings that are trained stand beside, each score has an interval,
 mean one of its own, by a paired bootstrap over the same tracks.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,8 +112,9 @@ def pooling_study(
 ) -> PoolingStudy:
     """Compares poolings × hops on a labelled column, and leaves the vectors and predictions of each in `out`.
 
-    By default segments lie end to end and half a window apart, and all of `ALL` are compared. A run that was
-    interrupted goes on where it was, and another one with more hops or poolings makes only these.
+    By default segments lie end to end and half a window apart, and all of `ALL` are compared. Only the labelled
+    tracks of the three splits are heard. A run that was interrupted goes on where it was, and another one with more
+    hops or poolings makes only these.
 
     Raises UserError for names that are not known, for `scorer="tagger"` of an encoder or of a tagger that does not
     know the column's tags, and where `probe` would.
@@ -129,13 +131,25 @@ def pooling_study(
     window_seconds = encoder.input_samples / encoder.sample_rate
     hops = list(dict.fromkeys([window_seconds, window_seconds / 2] if hops_seconds is None else hops_seconds))
     if not hops:
-        raise UserError("no hop to compare; give --hops_seconds such as 3 1.5, or leave it out")
+        raise UserError("no hop to compare; give --hops_seconds such as '[3, 1.5]', or leave it out")
+    splits = {"train": train, "valid": valid, "test": test}
+    heard = {track.id for split in splits.values() for track in catalog.labelled(catalog.split(split), column)}
+    # a store of other tracks, for another column, is another store
+    mark = hashlib.sha256("\0".join(sorted(heard)).encode(errors="surrogatepass")).hexdigest()[:8]
     found: list[dict[str, Predictions]] = []
     stores: list[Vectors] = []
     for hop in hops:
-        store = Path(out) / "vectors" / f"hop_{hop:.6g}s"
         stores.append(
-            embed(catalog, encoder, store, hop_seconds=hop, batch_size=batch_size, device=device, progress=progress)
+            embed(
+                catalog,
+                encoder,
+                Path(out) / "vectors" / f"hop_{hop:.6g}s_{mark}",
+                hop_seconds=hop,
+                batch_size=batch_size,
+                device=device,
+                progress=progress,
+                only=heard,
+            )
         )
         one = Hop(
             stores[-1],
@@ -143,7 +157,7 @@ def pooling_study(
             Path(out) / "predictions",
             tagger=tagger,
             protocol=protocol,
-            splits={"train": train, "valid": valid, "test": test},
+            splits=splits,
             drop=drop,
             shared_groups=shared_groups,
             seed=seed,
