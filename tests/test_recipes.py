@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import yaml
 
 from ssl_music import audio, checkpoint, cli
+from ssl_music._records import gather_records, read_record
 from ssl_music.catalogs import Table
 from ssl_music.embed import embed
 from ssl_music.encoders import LogMelStatistics, SampleCNN, ShortChunk
@@ -73,6 +75,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / folder / "artists.csv").write_text("\n".join(["path,artist,album", *credits]))
         counts = [f"{user},{track}.wav,{rng.integers(1, 9)}" for user in range(30) for track in rng.choice(24, 8)]
         (root / folder / "listening.csv").write_text("\n".join(["user,track,count", *counts]))
+    shutil.copy(root / "music" / "20.wav", root / "other" / "0.wav")
     for number, folder in enumerate(("music", "other")):
         torch.manual_seed(number)
         for encoder in (ShortChunk(**SMALL["ShortChunk"], sample_rate=22050), SampleCNN(**SMALL["SampleCNN"])):
@@ -90,6 +93,12 @@ def placed(recipe: dict, world: Path, folder: str) -> dict:
     recipe = copy.deepcopy(recipe)
     if "vectors" in recipe:
         recipe["vectors"] = str(world / f"vectors-{folder}")
+    if "encoders" in recipe:
+        file = f"{world / folder}-ShortChunk.safetensors"
+        recipe["encoders"].update(trained=file, random=f"random:{file}")
+        recipe["catalogs"]["music"]["init_args"]["table"] = str(world / folder / "tags.csv")
+        # the other folder holds a copy of one test track
+        recipe["pretrained_on"]["init_args"]["root"] = str(world / {"music": "other", "other": "music"}[folder])
     method, catalog = recipe.get("method", {}), recipe.get("catalog", {})
     if catalog:
         place = (
@@ -143,13 +152,16 @@ def run(recipe: dict, folder: Path) -> Any:
     """What a recipe leaves behind: weights and counts of a training, the JSON of a probe, or the error."""
     folder.mkdir(parents=True)
     file = folder / "recipe.yaml"
-    verb = "probe" if "vectors" in recipe else "pretrain"
+    verb = ["bench", "probe"] if "encoders" in recipe else ["probe"] if "vectors" in recipe else ["pretrain"]
     out = Path(recipe["out"])
     file.write_text(yaml.safe_dump(recipe))
-    if code := cli.main([verb, "--recipe", str(file)]):
+    if code := cli.main([*verb, "--recipe", str(file)]):
         return "exit", code
-    if verb == "probe":
-        return out, json.loads(out.read_text())
+    if verb == ["bench", "probe"]:
+        return out, read_record(out / "bench.json").facts
+    if verb == ["probe"]:
+        (record,) = gather_records(out)
+        return out, record.facts
     facts = json.loads((out / "run.json").read_text())
     (weights,) = [path for path in out.glob("*.safetensors") if path.stem != "best"]
     return out, checkpoint.load(weights).digest(), facts["steps"], facts["epochs"]
@@ -186,7 +198,8 @@ def otherwise(recipe: dict, path: tuple, world: Path) -> dict:
         "MusiCNN": "SampleCNN", "group": "layer", "clmr": "light",
         "lars": "adam", "linear": "mlp", "seconds": "tracks", "bf16-mixed": "32-true", "genre": "tags",
         "tags": "genre",
-        "MoCo": "SimCLR", "BYOL": "SimCLR", "cosine": "constant",
+        "MoCo": "SimCLR", "BYOL": "SimCLR", "cosine": "constant", "logmel": "mfcc", "mfcc": "logmel", "knn": "linear",
+        "music": "musik", "genre by neighbours": "neighbours", "all": "train", "exclude": "report",
     }  # fmt: skip
     if paths != old:
         node[last] = paths  # a path of the other folder
@@ -250,6 +263,8 @@ def test_every_key_changes_something(file: Path, path: tuple, world: Path, tmp_p
     if path[:2] == ("method", "init_args") and path[2:] in {(role,) for role in ROLES}:  # a bare class name
         path = (*path, "class_path")
     changed = otherwise(recipe, path, world)
+    if "encoders" in recipe:  # a bench makes anew only what has changed
+        shutil.copytree(before[0], tmp_path / "changed.out")
     after = run({**changed, "out": str(tmp_path / "changed.out")}, tmp_path / "changed")
     if path in (("optimizer", "factor"), ("optimizer", "patience")):
         before, after = rates(before[0]), rates(after[0])

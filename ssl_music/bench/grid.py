@@ -99,6 +99,9 @@ def zoo(
         **standings(results, reference=reference or zooed[0].name),
         "leaks": leak_rows(met),
         "leaks_are": "excluded" if excluded else "reported" if pretrained_on is not None else "not looked for",
+        "pretrained_on": None if pretrained_on is None else [pretrained_on.fingerprint(), pretrained_split],
+        "seed": seed,
+        "bootstrap": bootstrap,
     }
     write_record(bench.out / "bench.json", "bench", facts)
     return read_record(bench.out / "bench.json")
