@@ -99,15 +99,22 @@ def test_every_track_is_drawn_as_often_as_its_share() -> None:
     assert np.abs(times / 400 - 0.2).max() < 4.5 * np.sqrt(0.2 * 0.8 / 400)
 
 
-def test_groups_come_whole() -> None:
-    targets = several_tags(600, [0.5, 0.3, 0.1])
-    groups = [f"{number // 4}" for number in range(600)]  # four takes of each piece
-    for fraction, mask in zip(FRACTIONS, drawn(targets, groups=groups), strict=True):
-        by_group = mask.reshape(150, 4)
-        assert (by_group.all(axis=1) == by_group.any(axis=1)).all()
-        wanted = fraction * targets.sum(axis=0)
-        assert (np.abs(targets[mask].sum(axis=0) - wanted) <= np.maximum(4, 0.15 * wanted)).all()
-        assert (targets[mask].sum(axis=0) > 0).all()
+def test_a_tenth_of_the_labels_comes_from_a_tenth_of_the_groups() -> None:
+    """Shares of tags are kept to the track, and nearly every group is there with all its tracks or with none."""
+    pieces = np.repeat(np.arange(150), 4)  # four takes of each piece, which have the same tags
+    genre = np.eye(3)[np.array([0, 0, 0, 1, 1, 2])[pieces % 6]]
+    several = several_tags(150, [0.5, 0.3, 0.1])[pieces]
+    for targets, cut in ((genre, 3), (several, 4)):
+        masks = drawn(targets, groups=[f"{piece}" for piece in pieces])
+        for fraction, mask in zip(FRACTIONS, masks, strict=True):
+            wanted = np.floor(fraction * targets.sum(axis=0) + 0.5 + 1e-9)
+            assert (targets[mask].sum(axis=0) >= wanted).all()
+            assert mask.sum() <= fraction * 600 + 6
+            by_group = mask.reshape(150, 4)
+            assert (by_group.any(axis=1) & ~by_group.all(axis=1)).sum() <= cut  # one cut short for each tag
+            assert by_group.any(axis=1).mean() <= fraction + cut / 150
+    apart = drawn(genre)[1].reshape(150, 4)  # as if they were no groups: from three times as many pieces
+    assert apart.any(axis=1).mean() > 0.25
 
 
 def test_without_tags_tracks_are_drawn_evenly() -> None:
@@ -234,7 +241,7 @@ def test_the_table(tmp_path: Path) -> None:
     lines = efficiency_table(facts).splitlines()
     first, last = facts["curves"]["mine"]
     assert "balanced accuracy" in lines[0] and "protocol linear" in lines[0] and "by hand" in lines[1]
-    assert "2 draws of labels by track" in lines[1] and "120 train / 60 valid / 60 test" in lines[1]
+    assert "2 draws of labels, track by track" in lines[1] and "120 train / 60 valid / 60 test" in lines[1]
     assert lines[3].split() == ["labels", "10", "%", "(12)", "100", "%", "(120)"]
     cells = [f"{first['value']:.3f}", f"[{first['low']:.3f},", f"{first['high']:.3f}]", f"{last['value']:.3f}"]
     assert lines[4].split() == ["mine", *cells]

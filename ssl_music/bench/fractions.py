@@ -156,13 +156,13 @@ def label_efficiency(
 
 def efficiency_table(facts: Mapping[str, Any]) -> str:
     """The facts of a record as text: a line a curve, a column a fraction; value and interval over draws."""
-    drawn = f"{facts['seeds']} draws of labels by {facts['drawn'].removesuffix('s')}"
+    one = facts["drawn"].removesuffix("s")
     lines = [
         f"{facts['column']}: {NAMES[facts['metric']]} over the share of labels; protocol {facts['protocol']}, chosen "
         "on valid, fitted on the fraction alone",
         f"split {facts['split_name']}, catalog {facts['catalog_fingerprint']}; tracks: "
         + " / ".join(f"{count} {split}" for split, count in facts["tracks"].items())
-        + f"; {drawn}, 95 % Student-t intervals over them",
+        + f"; {facts['seeds']} draws of labels, {one} by {one}, 95 % Student-t intervals over them",
         "",
     ]
     rows = [
@@ -216,7 +216,7 @@ def _point(fraction: float, drawn: np.ndarray, runs: list[float]) -> dict[str, A
 
 
 def _mean_count(drawn: np.ndarray) -> int:
-    """How many tracks were drawn, on average over the draws: whole groups need not always give the same number."""
+    """How many tracks were drawn, on average over the draws: with several tags a track they may differ by a few."""
     return round(float(drawn.sum(axis=1).mean()))
 
 

@@ -30,10 +30,14 @@ def nested_subsets(
 
     A tag of n tracks has ⌊f · n + ½⌋ of them in fraction f, or as near as its tracks' other tags allow (a few more,
     not fewer), and of a tag that most tracks have the tracks without it keep their share too; where that is none, the
-    fraction is an error that names the tag. Tracks of one `group` come together, for a further take of the same piece
-    is hardly a further label: then shares are those that whole groups can give.
-    Without tags (K = 0, a regression) tracks are drawn evenly. The draw is a function of `seed` and of the tracks,
-    not of their order, and a fraction that is added above the others leaves those as they are.
+    fraction is an error that names the tag. Without tags (K = 0, a regression) tracks are drawn evenly.
+
+    Tracks of one `group` (takes of a piece, clips of a recording) carry nearly the same information: one track of
+    every group would be nearly all of it. So groups are drawn, and a group gives all its tracks before the next one
+    is begun: a tenth of the labels comes from about a tenth of the groups, the last one cut short.
+
+    The draw is a function of `seed` and of the tracks, not of their order, and a fraction that is added above the
+    others leaves those as they are.
 
     Shape: targets (N, K) of 0 and 1.
 
@@ -46,13 +50,10 @@ def nested_subsets(
     (array([6., 2.]), array([30., 10.]), True)
     """
     kinds = _kinds(np.asarray(targets, np.float64).reshape(len(ids), len(tags)), tags)
-    units = [group or f"\0{name}" for name, group in zip(ids, groups, strict=True)]
-    names, unit = np.unique(np.array(units), return_inverse=True)  # sorted: the order of the tracks does not matter
-    unit = np.random.default_rng(seed).permutation(len(names))[unit]  # a number for each unit, drawn
-    counts = np.zeros((len(names), len(kinds)))  # (G, J): how many tracks of each kind
-    np.add.at(counts, unit, np.column_stack([kind.has for kind in kinds]))
-    totals = counts.sum(axis=0)
-    taken = np.zeros(len(names), bool)
+    order = _drawn_order(ids, groups, seed)
+    has = np.column_stack([kind.has for kind in kinds])[order]  # (N, J)
+    totals = has.sum(axis=0)
+    taken = np.zeros(len(ids), bool)
     masks = []
     for fraction in sorted(fractions):
         # a hair more, lest 0.29 · 50 come out below 14.5
@@ -61,8 +62,8 @@ def nested_subsets(
         if fraction == 1:
             taken[:] = True
         else:
-            _grow(taken, counts, quotas)
-        masks.append(taken[unit])
+            _grow(taken, has, quotas)
+        masks.append(taken[np.argsort(order)])
     return [masks[sorted(fractions).index(fraction)] for fraction in fractions]
 
 
@@ -98,22 +99,27 @@ def _kinds(targets: np.ndarray, tags: Sequence[str]) -> list[_Kind]:
     return [*kinds, _Kind("at all", "", np.ones(len(targets)))]
 
 
-def _grow(taken: np.ndarray, counts: np.ndarray, quotas: np.ndarray) -> None:
-    """Adds units to `taken` until no quota is open. The last kind, all tracks, is the most frequent one."""
-    have = counts[taken].sum(axis=0)
-    left = counts[~taken].sum(axis=0)
-    closed = np.zeros(len(quotas), bool)
-    while (open_ := (have < quotas) & ~closed).any():
+def _drawn_order(ids: Sequence[str], groups: Sequence[str], seed: int) -> np.ndarray:
+    """Row numbers, group by group in a drawn order, and within each group in a drawn order too. Shape: (N,)."""
+    generator = np.random.default_rng(seed)
+    units = np.array([group or f"\0{name}" for name, group in zip(ids, groups, strict=True)])
+    ranks = []
+    for names in (units, np.array(ids)):
+        known, place = np.unique(names, return_inverse=True)  # sorted: the order of the tracks does not matter
+        ranks.append(generator.permutation(len(known))[place])
+    return np.lexsort(ranks[::-1])
+
+
+def _grow(taken: np.ndarray, has: np.ndarray, quotas: np.ndarray) -> None:
+    """Adds tracks to `taken` until no quota is open. The last kind, all tracks, is the most frequent one."""
+    have, left = has[taken].sum(axis=0), has[~taken].sum(axis=0)
+    while (open_ := have < quotas).any():
         kind = np.flatnonzero(open_)[np.argmin(left[open_])]
-        candidates = np.flatnonzero(~taken & (counts[:, kind] > 0))
-        beyond = np.maximum(counts[candidates] - np.maximum(quotas - have, 0), 0).sum(axis=1)
-        chosen = candidates[np.argmin(beyond)]  # units are numbered at random, so that the first of equals is drawn
-        short = quotas[kind] - have[kind]
-        if have[kind] and counts[chosen, kind] - short >= short:  # a group so large that without it one is nearer
-            closed[kind] = True
-            continue
+        candidates = np.flatnonzero(~taken & (has[:, kind] > 0))
+        beyond = has[candidates] @ (have >= quotas)  # how many of its kinds have enough
+        chosen = candidates[np.argmin(beyond)]  # the first of equals, in the order drawn
         taken[chosen] = True
-        have, left = have + counts[chosen], left - counts[chosen]
+        have, left = have + has[chosen], left - has[chosen]
 
 
 def _check(fraction: float, quotas: np.ndarray, totals: np.ndarray, kinds: Sequence[_Kind], where: str) -> None:
