@@ -6,13 +6,23 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_music import metrics
-from ssl_music.errors import UserError
+from ssl_music.errors import unknown_name
 from ssl_music.metrics import Interval
 from ssl_music.probe.features import TaskKind
 from ssl_music.probe.predictions import Predictions
 
 #: of MTA_K and MSTA_K: a hit if all true tags, or one of them, are among the K highest scores
 TOP_TAGS = 5
+#: of single-label tags: over all tracks
+COUNTED: dict[str, Callable[..., np.ndarray]] = {
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "accuracy": metrics.accuracy,
+}
+#: of numbers, each column
+NUMBERS: dict[str, Callable[..., np.ndarray]] = {
+    "r2": metrics.r2,
+    "mean_absolute_error": metrics.mean_absolute_error,
+}
 #: of each tag, once it is decided who has it
 DECISIONS: dict[str, Callable[..., np.ndarray]] = {
     "recall": metrics.recall,
@@ -66,9 +76,9 @@ def scores(
     weights = metrics.bootstrap_weights(first.groups, draws=bootstrap, seed=seed)
     several = valid if first.kind == "multi" else []
     thresholds = [metrics.thresholds_for_f_beta(one.targets, one.scores) for one in several]
-    whole = [_whole(one, weights) for one in test]
     limits: list[np.ndarray | None] = [*thresholds] if thresholds else [None for _ in test]
     tags = [_per_tag(one, weights, own) for one, own in zip(test, limits, strict=True)]
+    whole = [_whole(one, own, weights) for one, own in zip(test, tags, strict=True)]
     further = [_further(one, own) for one, own in zip(test, limits, strict=True)]
     runs = [{name: float(drawn.value) for name, drawn in run.items()} for run in whole]
     return Scores(
@@ -87,33 +97,25 @@ def primary(kind: TaskKind) -> str:
 
 def drawn(predictions: Predictions, metric: str, weights: np.ndarray) -> Drawn:
     """One metric of a column on all tracks and in each draw."""
-    whole = _whole(predictions, weights, only=metric)
+    if predictions.kind == "single" and metric in COUNTED:
+        return _of_decisions(predictions, weights)[metric]
+    whole = {name: _macro(per_tag) for name, per_tag in _of_scores(predictions, weights).items()}
     if metric not in whole:
-        raise UserError(f"{metric!r} is no metric of {predictions.column!r}; there are: {', '.join(whole)}")
+        known = [*(COUNTED if predictions.kind == "single" else ()), *whole]
+        raise unknown_name(f"metric of {predictions.column}:", metric, known)
     return whole[metric]
 
 
-def _whole(predictions: Predictions, weights: np.ndarray, only: str | None = None) -> dict[str, Drawn]:
-    """Every metric of a column, or one alone; the one that choices are made by comes first."""
-    targets, scores = predictions.targets, predictions.scores
-    found: dict[str, Drawn] = {}
-    if predictions.kind == "numbers":
-        return {name: _macro(drawn) for name, drawn in _of_numbers(targets, scores, weights).items()}
-    if predictions.kind == "single":
-        truth, predicted = targets.argmax(axis=1), scores.argmax(axis=1)
-        for name, metric in (("balanced_accuracy", metrics.balanced_accuracy), ("accuracy", metrics.accuracy)):
-            found[name] = Drawn(metric(truth, predicted), metric(truth, predicted, weights=weights))
-    if only is None or only not in found:
-        found |= {name: _macro(drawn) for name, drawn in _of_ranking(targets, scores, weights).items()}
-    return found
+def _whole(predictions: Predictions, tags: dict[str, Drawn], weights: np.ndarray) -> dict[str, Drawn]:
+    """Every metric of a column, the one that choices are made by first; `tags` are those of its tags."""
+    counted = _of_decisions(predictions, weights) if predictions.kind == "single" else {}
+    return {**counted, **{name: _macro(drawn) for name, drawn in tags.items() if name not in DECISIONS}}
 
 
 def _per_tag(predictions: Predictions, weights: np.ndarray, thresholds: np.ndarray | None) -> dict[str, Drawn]:
     """Every metric of each tag; decisions are the highest score of a track, or scores from the tag's threshold on."""
     targets, scores = predictions.targets, predictions.scores
-    if predictions.kind == "numbers":
-        return _of_numbers(targets, scores, weights)
-    found = _of_ranking(targets, scores, weights)
+    found = _of_scores(predictions, weights)
     if predictions.kind == "single":
         decided: tuple = (targets.argmax(axis=1), scores.argmax(axis=1), targets.shape[1])
     elif thresholds is not None:
@@ -125,15 +127,22 @@ def _per_tag(predictions: Predictions, weights: np.ndarray, thresholds: np.ndarr
     return found
 
 
-def _of_numbers(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> dict[str, Drawn]:
-    named = {"r2": metrics.r2, "mean_absolute_error": metrics.mean_absolute_error}
+def _of_decisions(predictions: Predictions, weights: np.ndarray) -> dict[str, Drawn]:
+    truth, predicted = predictions.targets.argmax(axis=1), predictions.scores.argmax(axis=1)
     return {
-        name: Drawn(metric(targets, scores), metric(targets, scores, weights=weights))
-        for name, metric in named.items()
+        name: Drawn(metric(truth, predicted), metric(truth, predicted, weights=weights))
+        for name, metric in COUNTED.items()
     }
 
 
-def _of_ranking(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> dict[str, Drawn]:
+def _of_scores(predictions: Predictions, weights: np.ndarray) -> dict[str, Drawn]:
+    """The metrics of each tag that need no decision."""
+    targets, scores = predictions.targets, predictions.scores
+    if predictions.kind == "numbers":
+        return {
+            name: Drawn(metric(targets, scores), metric(targets, scores, weights=weights))
+            for name, metric in NUMBERS.items()
+        }
     values, draws = metrics.ranking_scores(targets, scores), metrics.ranking_scores(targets, scores, weights=weights)
     return {name: Drawn(*pair) for name, *pair in zip(("roc_auc", "pr_auc"), values, draws, strict=True)}
 
@@ -207,6 +216,9 @@ def _interval(runs: Sequence[Drawn]) -> Interval:
 
 
 def _over_runs(values: dict[str, list[float]]) -> dict[str, Interval]:
+    """Those of the metrics that every run has: the precision of a tag that a run never gives is none."""
     return {
-        name: metrics.student_t_interval(np.array(reached)) for name, reached in values.items() if len(reached) > 1
+        name: metrics.student_t_interval(np.array(reached))
+        for name, reached in values.items()
+        if len(reached) > 1 and np.isfinite(reached).all()
     }
