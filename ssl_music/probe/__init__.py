@@ -2,6 +2,10 @@
 
 features     what the classifiers share
 linear       logistic and ridge regression for each strength of the penalty
+axes         the items along the principal axes of their features, where these are quickly solved
+logistic     the objective of logistic regression and its derivatives
+newton       where it is lowest
+blocks       sums over items, a block at a time
 gradient     `paper` and `mlp`, trained by gradient steps
 neighbours   the vote of the nearest
 task         which tracks and tags take part

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit, log_softmax
 
+from ssl_music.probe.blocks import summed
+
 #: one tag a track, several tags a track, or numbers (regression)
 TaskKind = Literal["single", "multi", "numbers"]
 #: features (M, D) → scores (M, K): probabilities of tags, or the numbers themselves
@@ -18,7 +20,9 @@ def standardiser(features: np.ndarray) -> Scorer:
     >>> standardiser(np.array([[1.0, 5.0], [3.0, 5.0]]))(np.array([[5.0, 6.0]]))
     array([[3., 1.]])
     """
-    mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    count = len(features)
+    mean = summed(lambda rows: (features[rows].sum(axis=0, dtype=np.float64),), count)[0] / count
+    deviation = np.sqrt(summed(lambda rows: (((features[rows] - mean) ** 2).sum(axis=0),), count)[0] / count)
     # a constant column of float32 has a deviation of rounding size, not of zero
     constant = deviation <= 1e-6 * np.abs(mean)
     scale = np.where(constant, 1.0, deviation)

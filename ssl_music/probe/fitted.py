@@ -1,7 +1,7 @@
 """The protocols: what is fitted on train, what is chosen on valid.
 
 paper   CLMR's: one linear layer, Adam 1e-3, at most 200 epochs, stopped early by the loss on valid
-linear  logistic regression (ridge regression of numbers) by L-BFGS on standardised features; the strength of its
+linear  logistic regression (ridge regression of numbers) to its optimum on standardised features; the strength of its
         penalty is the one that scores best on valid; then fitted again on train and valid together
 mlp     one hidden layer of 512 on standardised features, stopped early by the loss on valid
 knn     a vote of the nearest tracks of train by cosine of standardised features; how many is chosen on valid

@@ -1,4 +1,4 @@
-"""The linear classifier of a probe, for each strength of its penalty: logistic regression by L-BFGS.
+"""The linear classifier of a probe, for each strength of its penalty: logistic regression, or ridge for numbers.
 
 Features are standardised by the mean and deviation of the items fitted on. Single-label tags weigh the same however
 many items they have, as they do in balanced accuracy: an item of a tag with n of the N items counts N / (K · n).
@@ -6,31 +6,36 @@ many items they have, as they do in balanced accuracy: an item of a tag with n o
 
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit, log_softmax
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from ssl_music.probe.axes import Axes, principal_axes
+from ssl_music.probe.blocks import blocks, summed
 from ssl_music.probe.features import Scorer, TaskKind, probabilities, standardiser, tag_weights
+from ssl_music.probe.logistic import Logistic
+from ssl_music.probe.newton import NEWTON_STEPS, minimise
 
-#: as scikit-learn's stopping rule: the largest element of the gradient; the objective is convex
-GRADIENT_TOLERANCE = 1e-5
-STEPS = 2000
-#: N · D · K from which BLAS threads are used: below, they cost more than they save, and ten times as much as soon as
-#: another program wants a core, for they spin while they wait for each other
+#: N · D · K from which threads are used; they cost more than they save below
 WORTH_THREADS = 50_000_000
 
 
 def linear_path(
     features: np.ndarray, targets: np.ndarray, *, kind: TaskKind, l2_strengths: Sequence[float]
 ) -> Iterator[Scorer]:
-    """Logistic regression for each L2 strength in turn, each fit starting from the one before.
+    """The linear classifier for each L2 strength in turn, each found from the one before.
 
-    Minimises, by L-BFGS in float64, the mean cross-entropy of the items + l2/2 · |weights|², the bias left out: for
-    single-label tags softmax regression, for multi-label tags one independent regression a tag (they share the
-    optimiser, not the objective). `l2` does not change its meaning with the number of items; scikit-learn's
-    `LogisticRegression` has C = 1 / (l2 · N) and, for single-label tags, class_weight balanced.
+    Minimises the mean loss of the items + l2/2 · |weights|², the bias left out: for single-label tags the
+    cross-entropy of softmax regression, for multi-label tags those of one logistic regression a tag, for numbers half
+    the squared error. `l2` does not change its meaning with the number of items; scikit-learn's `LogisticRegression`
+    has C = 1 / (l2 · N) and, for single-label tags, class_weight balanced; its `Ridge` has alpha = l2 · N.
+
+    Scores are those of the minimum to some 1e-6, in whatever order the items come and on however many threads: as
+    many as BLAS would take (OMP_NUM_THREADS). Memory beside the arguments: N · (D + 4 K) numbers of float32.
+
+    Shape: features (N, D), targets (N, K).
 
     >>> features, targets = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> (score,) = linear_path(features, targets, kind="single", l2_strengths=[0.01])
@@ -38,44 +43,64 @@ def linear_path(
     array([1])
     """
     standardise = standardiser(features)
-    inputs, targets = standardise(features), targets.astype(np.float64)
-    balance = np.ones((len(targets), 1)) if kind == "multi" else targets @ tag_weights(targets)[:, None]  # (N, 1)
-    loss = _independent_loss if kind == "multi" else _softmax_loss
-    shape = (inputs.shape[1] + 1, targets.shape[1])  # the last row is the bias
-
-    def objective(flat: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
-        parameters = flat.reshape(shape)
-        values, residual = loss(inputs @ parameters[:-1] + parameters[-1], targets)
-        residual *= balance
-        gradient = np.vstack([inputs.T @ residual, residual.sum(axis=0)]) / len(inputs)
-        gradient[:-1] += l2 * parameters[:-1]
-        return float((balance * values).sum()) / len(inputs) + l2 / 2 * float(
-            np.sum(parameters[:-1] ** 2)
-        ), gradient.ravel()
-
-    flat = np.zeros(shape[0] * shape[1])
-    options = {"maxiter": STEPS, "maxfun": 2 * STEPS, "gtol": GRADIENT_TOLERANCE, "ftol": 64 * np.finfo(float).eps}
+    numbers = features.size * targets.shape[1]
+    with _threads(numbers) as pool:
+        axes = principal_axes(features, standardise, pool)
+        targets = targets.astype(np.float32 if kind != "numbers" else np.float64, copy=False)
+        found = np.zeros((len(axes.variances), targets.shape[1]))
+        slopes = _slopes(axes, targets, pool) if kind == "numbers" else found
+    balance = targets @ tag_weights(targets)[:, None] if kind == "single" else np.ones((len(targets), 1))
     for l2 in l2_strengths:
-        with threadpool_limits(1 if inputs.size * shape[1] < WORTH_THREADS else None, "blas"):
-            found = minimize(objective, flat, args=(l2,), jac=True, method="L-BFGS-B", options=options)
-        if found.status == 1:
-            warnings.warn(f"the linear probe at L2 {l2:g} has not converged in {STEPS} steps", stacklevel=2)
-        flat = found.x
-        yield _linear_scorer(standardise, flat.reshape(shape), kind)
+        if kind == "numbers":
+            found = _ridge(axes, slopes, l2)
+        else:
+            with _threads(numbers) as pool:
+                problem = Logistic(axes, targets, balance.astype(np.float32), l2, kind == "single", pool)
+                found, converged = minimise(problem, found)
+            if not converged:
+                warnings.warn(
+                    f"the linear probe at L2 {l2:g} has not converged in {NEWTON_STEPS} steps", stacklevel=2
+                )
+        yield _scorer(standardise, axes.directions @ found[:-1], found[-1], kind)
 
 
-def _linear_scorer(standardise: Scorer, parameters: np.ndarray, kind: TaskKind) -> Scorer:
-    return lambda features: probabilities(standardise(features) @ parameters[:-1] + parameters[-1], kind)
+def _scorer(standardise: Scorer, weights: np.ndarray, bias: np.ndarray, kind: TaskKind) -> Scorer:
+    def score(features: np.ndarray) -> np.ndarray:
+        scores = np.empty((len(features), len(bias)))
+        for rows in blocks(len(features)):
+            scores[rows] = probabilities(standardise(features[rows]) @ weights + bias, kind)
+        return scores
+
+    return score
 
 
-def _independent_loss(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Binary cross-entropies (N, K), and their derivatives with respect to the logits (N, K)."""
-    # log(1 + e^z) - y·z, without overflow
-    softplus = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits)))
-    return softplus - targets * logits, expit(logits) - targets
+def _slopes(axes: Axes, targets: np.ndarray, pool: Executor | None) -> np.ndarray:
+    """Covariances of targets and items, and in the last row the means of the targets. Shape: (R + 1, K)."""
+    mean = targets.mean(axis=0)
+    (products,) = summed(
+        lambda rows: (axes.items[rows].T.astype(np.float64) @ (targets[rows] - mean),), len(targets), pool
+    )
+    return np.vstack([products[:-1] / len(targets), mean])
 
 
-def _softmax_loss(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-entropies, one term a tag (N, K), and their derivatives with respect to the logits (N, K)."""
-    logarithm = log_softmax(logits, axis=1)
-    return -targets * logarithm, np.exp(logarithm) - targets
+def _ridge(axes: Axes, slopes: np.ndarray, l2: float) -> np.ndarray:
+    """Of features that are uncorrelated and centred each weight is found by itself, and the bias is the mean."""
+    return slopes / np.append(axes.variances[:-1] + l2, 1.0)[:, None]
+
+
+@contextmanager
+def _threads(numbers: int) -> Iterator[Executor | None]:
+    """Threads over blocks of items for big tasks, none for small ones, and BLAS on one thread in each.
+
+    BLAS' own threads only share the products, and spin while they wait for each other: ten times slower as soon as
+    another program wants a core.
+    """
+    threads = max(
+        (library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=1
+    )
+    with threadpool_limits(1, "blas"):
+        if threads == 1 or numbers < WORTH_THREADS:
+            yield None
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                yield pool
