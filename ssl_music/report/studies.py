@@ -1,5 +1,7 @@
 """The evaluations beyond one score: with few labels, under alterations of the sound, by pooling and hop."""
 
+import math
+
 from ssl_music._records import Record
 from ssl_music.probe import NAMES
 from ssl_music.report.beside import Beside
@@ -72,9 +74,14 @@ def _fraction_table(facts: dict) -> str:
     for fraction in facts["fractions"]:
         points = {name: own.get(fraction) for name, own in by_fraction.items()}
         tracks = next((f"{point['tracks']:,}" for point in points.values() if point), "–")
-        cells = [spelled([p["value"], p["low"], p["high"]]) if p else "–" for p in points.values()]
+        cells = [spelled(_point_interval(point)) if point else "–" for point in points.values()]
         lines.append([f"{fraction:g}", tracks, *cells])
     return table(heading, lines, caption=f"{facts['column']}: {_metric(facts['metric'])} with a share of the labels")
+
+
+def _point_interval(point: dict) -> list[float]:
+    """Value, low and high; NaN for what a single run has none of."""
+    return [math.nan if point[name] is None else point[name] for name in ("value", "low", "high")]
 
 
 def _source(record: Record) -> str:
