@@ -49,7 +49,7 @@ def slug(name: str) -> str:
     ('genre-mlp-2576', False, 'genre')
     """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST]
+    plain = re.sub(r"[^a-z0-9_]+", "-", plain).strip("-")[:LONGEST]
     if plain == name:
         return plain
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:4]

@@ -40,7 +40,7 @@ def write_record(
         raise ValueError(f"{path}, {kind}: a record's name ends in .json, its kind is one of {', '.join(KINDS)}")
     if arrays:
         with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as handle:
-            np.savez_compressed(handle, **arrays)
+            np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
     text = json.dumps({"format": FORMAT, "kind": kind, "facts": facts, "arrays": sorted(arrays or ())}, indent=1)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

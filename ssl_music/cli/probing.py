@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ssl_music._files import slug
 from ssl_music.cli.exporting import encoder_in
+from ssl_music.cli.show import display_names
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,7 +85,12 @@ def probe(
         from ssl_music.bench.finetune import finetune
 
         weights, music, folder = source.whole("--protocol finetune")
-        asked |= {"bootstrap": bootstrap, "seeds": seeds or 1, "training": training, "name": str(weights)}
+        asked |= {
+            "bootstrap": bootstrap,
+            "seeds": seeds or 1,
+            "training": training,
+            "name": display_names([weights])[0],
+        }
         results = [finetune(encoder_in(weights), music, column, out=folder / "finetune", **asked)]
     else:
         asked |= {"protocol": protocol, "pool": pool, "regression": regression}
@@ -128,7 +134,8 @@ def _stores(
     """Every store that is probed, by the name that tables call it."""
     from ssl_music.vectors import Vectors
 
-    stores = {str(root): Vectors(root) for root in [*([] if vectors is None else [vectors]), *against]}
+    roots = [*([] if vectors is None else [vectors]), *against]
+    stores = {name: Vectors(root) for name, root in zip(display_names(roots), roots, strict=True)}
     if vectors is None or baselines:
         weights, music, folder = source.whole("--baselines" if baselines else "a probe without --vectors")
         from ssl_music.bench.baselines import baseline_stores
@@ -136,7 +143,8 @@ def _stores(
 
         encoder = encoder_in(weights)
         if vectors is None:
-            stores = {str(weights): embed(music, encoder, folder / "vectors" / slug(str(weights))), **stores}
+            (name,) = display_names([weights])
+            stores = {name: embed(music, encoder, folder / "vectors" / slug(name)), **stores}
         stores |= baseline_stores(encoder, music, folder / "vectors", names=baselines, seed=seed)
     return stores
 

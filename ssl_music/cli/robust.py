@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssl_music.cli.exporting import encoder_in
-from ssl_music.cli.show import print_rows
+from ssl_music.cli.show import display_names, print_rows
 from ssl_music.errors import UserError
-
-#: names that a training gives its folder and its files, whatever was trained
-USUAL = ("run", "encoder", "tagger", "best")
 
 if TYPE_CHECKING:
     from ssl_music.catalogs import Catalog
@@ -99,25 +96,6 @@ def robustness(
     for id, reason in record.facts["left_out"].items():
         print(f"left out: {id}: {reason}")
     print(f"record: {record.path}")
-
-
-def display_names(paths: Sequence[Path]) -> list[str]:
-    """What tables call the encoders in these files: the first part of their paths that tells all of them apart.
-
-    >>> display_names([Path("runs/clmr/run/encoder.safetensors"), Path("runs/genre/run/tagger.safetensors")])
-    ['clmr', 'genre']
-    >>> display_names([Path("runs/clmr/encoder.safetensors")]), display_names([Path("a/b.onnx"), Path("a/c.onnx")])
-    (['clmr'], ['b', 'c'])
-    """
-    if len(set(paths)) < len(paths):
-        raise UserError(f"{next(path for path in paths if paths.count(path) > 1)}: given twice; once is enough")
-    if len(paths) == 1:
-        telling = [part for part in paths[0].with_suffix("").parts if part not in USUAL]
-        return [telling[-1] if telling else paths[0].stem]
-    for place in zip(*(path.with_suffix("").parts for path in paths), strict=False):
-        if len(set(place)) == len(paths):
-            return list(place)
-    return [str(path) for path in paths]
 
 
 def _by_digest(roots: Sequence[Path], encoders: dict[str, Encoder]) -> dict[str, Vectors]:

@@ -4,10 +4,15 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ssl_music._files import replacing
+from ssl_music.errors import UserError
+
+#: names that a training, or an embedding, gives its folder and its files, whatever was trained
+USUAL = ("run", "encoder", "tagger", "best", "vectors")
 
 
 def print_rows(rows: list[dict[str, Any]], format: str, out: Path | None = None) -> None:
@@ -43,3 +48,22 @@ def _write(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
         widths = {key: max(len(key), *(len(row[key]) for row in texts)) for key in rows[0]}
         for row in [{key: key for key in widths}, *texts]:
             handle.write("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip() + "\n")
+
+
+def display_names(paths: Sequence[Path]) -> list[str]:
+    """What tables call encoders in these files, or the vectors in these folders: the first part that tells all apart.
+
+    >>> display_names([Path("runs/clmr/run/encoder.safetensors"), Path("runs/genre/run/tagger.safetensors")])
+    ['clmr', 'genre']
+    >>> display_names([Path("runs/clmr/encoder.safetensors")]), display_names([Path("a/b.onnx"), Path("a/c.onnx")])
+    (['clmr'], ['b', 'c'])
+    """
+    if len(set(paths)) < len(paths):
+        raise UserError(f"{next(path for path in paths if paths.count(path) > 1)}: given twice; once is enough")
+    if len(paths) == 1:
+        telling = [part for part in paths[0].with_suffix("").parts if part not in USUAL]
+        return [telling[-1] if telling else paths[0].stem]
+    for place in zip(*(path.with_suffix("").parts for path in paths), strict=False):
+        if len(set(place)) == len(paths):
+            return list(place)
+    return [str(path) for path in paths]
