@@ -64,10 +64,10 @@ def settled(tasks: Sequence[Task], catalogs: Mapping[str, Catalog]) -> list[Task
     >>> [task.name for task in settled([Task("genre"), Task("tempo", protocol="knn")], {"m": Synthetic("m")})]
     ['genre', 'tempo']
     """
-    if not tasks:
-        raise UserError("no tasks; give label columns, such as --columns '[genre, mood]'")
     if not catalogs:
         raise UserError("no catalogs; give one with --catalog.root, or several by name in a recipe")
+    if not tasks:
+        raise UserError("no tasks; give label columns, such as --columns '[genre, mood]'")
     found = []
     for task in tasks:
         if not task.catalog and len(catalogs) > 1:
