@@ -5,7 +5,6 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,7 @@ class Hop:
         self.drop = list(drop)
         self.shared_groups = shared_groups
         self.seed = seed
+        self._ready: tuple[Task, Scorer] | None = None
 
     def predictions(self, pooling: str) -> Predictions:
         """The songs of test as this pooling has them; from the cache where they were made before."""
@@ -67,10 +67,28 @@ class Hop:
             _write(path, kept)
         return kept
 
-    @cached_property
-    def task(self) -> Task:
-        """The tracks and tags that take part, with the segments of each."""
-        return build_task(
+    def _made(self, pooling: str) -> Predictions:
+        if self._ready is None:
+            self._ready = self._prepared()
+        task, score = self._ready
+        test, multi_label = task.parts["test"], task.kind == "multi"
+        if pooling in POOLINGS:
+            limits = _thresholds(task, score) if pooling == "vote" and multi_label else THRESHOLD
+            scores = pool(
+                score(test.features), pooling, owners=test.owners, multi_label=multi_label, thresholds=limits
+            )
+        else:
+            fold, held = ((_songs(task.parts[role]), task.parts[role].targets) for role in ("train", "valid"))
+            # of what `learned.KINDS` has: checked before anything was embedded
+            trained = learned.fit(fold, held, kind=pooling, multi_label=multi_label, seed=self.seed)  # type: ignore[arg-type]
+            scores = trained(_songs(test))
+        rows = [self.vectors.rows[row] for row in test.rows]
+        ids, groups = [row.id for row in rows], [row.group for row in rows]
+        return Predictions(task.column, task.kind, task.tags, ids, groups, test.targets, scores)
+
+    def _prepared(self) -> tuple[Task, Scorer]:
+        """The tracks and tags that take part, with the segments of each; and what scores segments."""
+        task = build_task(
             self.vectors,
             self.column,
             splits=self.splits,
@@ -79,58 +97,24 @@ class Hop:
             regression=False,
             shared_groups=self.shared_groups,
         )
-
-    def _made(self, pooling: str) -> Predictions:
-        task, test = self.task, self.task.parts["test"]
-        multi_label = task.kind == "multi"
-        if pooling in POOLINGS:
-            scores = pool(
-                self._score(test.features),
-                pooling,
-                owners=test.owners,
-                multi_label=multi_label,
-                thresholds=self._thresholds if pooling == "vote" and multi_label else THRESHOLD,
-            )
-        else:
-            fold, held = ((_songs(task.parts[role]), task.parts[role].targets) for role in ("train", "valid"))
-            # of what `learned.KINDS` has: checked before anything was embedded
-            score = learned.fit(fold, held, kind=pooling, multi_label=multi_label, seed=self.seed)  # type: ignore[arg-type]
-            scores = score(_songs(test))
-        rows = [self.vectors.rows[row] for row in test.rows]
-        ids, groups = [row.id for row in rows], [row.group for row in rows]
-        return Predictions(task.column, task.kind, task.tags, ids, groups, test.targets, scores)
-
-    @cached_property
-    def _score(self) -> Scorer:
         if self.tagger is not None:
-            return _own_head(self.tagger, self.task)
-        return fit(
-            self.vectors,
-            self.column,
-            protocol=self.protocol,
-            pool="scores",
-            train=self.splits["train"],
-            valid=self.splits["valid"],
-            test=self.splits["test"],
-            seed=self.seed,
-            drop=self.drop,
-            refit=False,
-            shared_groups=self.shared_groups,
-        ).score
-
-    @cached_property
-    def _thresholds(self) -> np.ndarray:
-        """From which a segment votes for each tag: of the highest F1 over the segments of valid. Shape: (K,)."""
-        valid = self.task.parts["valid"]
-        found = metrics.thresholds_for_f_beta(valid.targets[valid.owners], self._score(valid.features))
-        blind = [tag for tag, threshold in zip(self.task.tags, found, strict=True) if np.isnan(threshold)]
-        if blind:
-            warnings.warn(
-                f"{self.column}: valid says no threshold of these tags, whose votes count from {THRESHOLD}: "
-                f"{', '.join(blind)}",
-                stacklevel=2,
+            return task, _own_head(self.tagger, task)
+        with warnings.catch_warnings():  # what was just told of the same tracks
+            warnings.filterwarnings("ignore", message=".*(not scored in|groups have tracks in)")
+            fitted = fit(
+                self.vectors,
+                self.column,
+                protocol=self.protocol,
+                pool="scores",
+                train=self.splits["train"],
+                valid=self.splits["valid"],
+                test=self.splits["test"],
+                seed=self.seed,
+                drop=self.drop,
+                refit=False,
+                shared_groups=self.shared_groups,
             )
-        return np.where(np.isnan(found), THRESHOLD, found)
+        return task, fitted.score
 
     def _key(self, pooling: str) -> str:
         header = self.vectors.header
@@ -146,6 +130,20 @@ class Hop:
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _thresholds(task: Task, score: Scorer) -> np.ndarray:
+    """From which a segment votes for each tag: of the highest F1 over the segments of valid. Shape: (K,)."""
+    valid = task.parts["valid"]
+    found = metrics.thresholds_for_f_beta(valid.targets[valid.owners], score(valid.features))
+    blind = [tag for tag, threshold in zip(task.tags, found, strict=True) if np.isnan(threshold)]
+    if blind:
+        warnings.warn(
+            f"{task.column}: valid says no threshold of these tags, whose votes count from {THRESHOLD}: "
+            f"{', '.join(blind)}",
+            stacklevel=2,
+        )
+    return np.where(np.isnan(found), THRESHOLD, found)
 
 
 def _songs(part: Part) -> list[np.ndarray]:
