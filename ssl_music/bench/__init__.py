@@ -6,5 +6,6 @@ fractions  label efficiency: the score over the share of labels; subsets draws t
 labelled   what of a catalog's labels takes part, and a catalog with some of them hidden
 grid       encoders × tasks, with mean ranks; contestants, tasks, asked and standings are its parts
 leaks      near-duplicates between what was heard in pretraining and what is scored
-pooling    how the scores of segments make the score of a song
+pooling    how the scores of segments make the score of a song, compared
+segments   one distance of segments of that comparison
 """
