@@ -37,6 +37,11 @@ class Training:
     Rate and batch are those of the 2020 comparison (Won et al., arXiv 2006.00751), the patience that of CLMR's probe.
     An epoch is as many clips as train has labelled tracks, however few of them are learnt from: fewer labels do not
     mean fewer steps between two validations.
+
+    >>> Training(epochs=0)
+    Traceback (most recent call last):
+    ...
+    ssl_music.errors.UserError: epochs 0, patience_epochs 10, batch_size 16: wanted 1 or more of each
     """
 
     epochs: int = 100
@@ -83,6 +88,24 @@ def finetune(
 
     `out` gets a run folder a seed. What is finished there is not done again, what was interrupted goes on; folders of
     another encoder, column, choice of tracks or training are refused. `encoder` itself stays as it is.
+
+    >>> import tempfile
+    >>> from ssl_music import audio
+    >>> from ssl_music.catalogs import Table
+    >>> from ssl_music.encoders import SampleCNN
+    >>> folder, lines = Path(tempfile.mkdtemp()), ["path,sound,split"]
+    >>> for number in range(24):
+    ...     sound, split = ("hiss", "hum")[number % 2], ("train", "train", "valid", "test")[number // 2 % 4]
+    ...     wave = np.random.default_rng(number).uniform(-0.5, 0.5, 800)
+    ...     wave = wave if sound == "hiss" else np.convolve(wave, np.ones(9) / 9)
+    ...     audio.write(folder / f"{number}.wav", wave.astype(np.float32), 8000)
+    ...     lines.append(f"{number}.wav,{sound},{split}")
+    >>> _ = (folder / "sounds.csv").write_text("\\n".join(lines))
+    >>> music, encoder = Table(folder / "sounds.csv"), SampleCNN(width=2, depth=4, norm="layer", sample_rate=8000)
+    >>> how = Training(epochs=2, batch_size=6, learning_rate=0.01)
+    >>> result = finetune(encoder, music, out=folder / "run", training=how, device="cpu", progress=False)
+    >>> result.protocol, result.tags, result.tracks
+    ('finetune', ['hiss', 'hum'], {'train': 12, 'valid': 6, 'test': 6})
     """
     if seeds < 1:
         raise UserError(f"seeds {seeds}: one run or more is wanted")

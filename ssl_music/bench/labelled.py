@@ -16,6 +16,13 @@ class Labelled(Catalog):
     """A catalog in which only some tracks of a split keep their labels in a column.
 
     All tracks stay, in the same order: the rows of the samples are what they were, and a pack is read as a pack.
+
+    >>> import tempfile
+    >>> from ssl_music.catalogs import Synthetic
+    >>> music = Synthetic(tempfile.mkdtemp(), pieces=4, seconds=1.0)
+    >>> view = Labelled(music, "genre", split="train", among=[])
+    >>> len(view.tracks), [len(view.labelled(view.split(split), "genre")) for split in ("train", "test")]
+    (4, [0, 1])
     """
 
     def __init__(self, catalog: Catalog, column: str, *, split: str, among: Collection[str]) -> None:
