@@ -154,7 +154,7 @@ class _Chart:
         axes.hlines(between, low, high, colors=LIGHT["line"], linewidth=0.4, zorder=0)
         chance = np.array([_chance(self.first, self.metric, tag) for tag in tags], float)  # None is NaN
         half = 0.5 * (0.7 if len(set(chance)) > 1 else 1.0)  # one line where it is one number
-        axes.vlines(chance, lines - half, lines + half, colors=LIGHT["muted"], linewidth=1, linestyles=[DASHES])
+        axes.vlines(chance, lines - half, lines + half, colors=LIGHT["muted"], linewidth=1, linestyles=DASHES)
         step = 0.68 / max(len(self.styles), 1)
         for number, (name, look) in enumerate(self.styles.items()):
             own = _scores(self.results[name], self.metric)
@@ -166,21 +166,28 @@ class _Chart:
                 axes.barh(at, found[:, 0] - begin, 0.62, left=begin, color=look.colour, alpha=0.3, linewidth=0)
             several = units > 1
             axes.hlines(at[several], found[several, 1], found[several, 2], colors=look.colour, linewidth=1.2)
-            for mine, inside in ((several, look.colour), (~several, LIGHT["paper"])):
+            below = found[:, 0] < low  # far below guessing: an arrow says that it goes on
+            for mine, inside, marker in (
+                (several & ~below, look.colour, look.marker),
+                (~several & ~below, LIGHT["paper"], look.marker),
+                (below, look.colour, "<"),
+            ):
                 axes.plot(
-                    np.clip(found[mine, 0], low, high), at[mine], look.marker, color=look.colour,
+                    np.maximum(found[mine, 0], low), at[mine], marker, color=look.colour,
                     markerfacecolor=inside, markersize=3.6, clip_on=False,
                 )  # fmt: skip
 
     def _limits(self) -> tuple[float, float]:
         """Of all pages alike: what the scores reach, whiskers that go on below chance and every score are cut."""
-        values = [own[0] for name in self.styles for own in _scores(self.results[name], self.metric).values()]
-        highs = [own[2] for name in self.styles for own in _scores(self.results[name], self.metric).values()]
-        values += [_chance(self.first, self.metric, tag) for tag in self.first["per_tag"]]
-        values = [float(value) for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
-        top = max([*values, *(high for high in highs if math.isfinite(high))])
-        low = math.floor(min(values) * 10 - 0.5) / 10
-        return max(low, 0.0) if min(values) >= 0 else max(low, -1.0), min(1.0, math.ceil(top * 10) / 10)
+        scores = [own for name in self.styles for own in _scores(self.results[name], self.metric).values()]
+        found = np.array(scores or [(np.nan,) * 3], float)  # None is NaN
+        chances = np.array([_chance(self.first, self.metric, tag) for tag in self.first["per_tag"]], float)
+        values, highs = (part[np.isfinite(part)] for part in (np.append(found[:, 0], chances), found[:, 2]))
+        if not len(values):
+            return 0.0, 1.0
+        low = math.floor(values.min() * 10 - 0.5) / 10
+        high = math.ceil(max(values.max(), *highs) * 10) / 10
+        return max(low, 0.0 if values.min() >= 0 else -1.0), min(high, 1.0) if values.max() <= 1 else high
 
 
 def _metric(results: Mapping[str, Facts], metric: str | None) -> str:

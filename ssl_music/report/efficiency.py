@@ -28,8 +28,8 @@ def efficiency_figure(facts: Mapping[str, Any], *, colours: Mapping[str, str] | 
 
     >>> point = {"fraction": 0.1, "tracks": 9, "runs": [0.7], "value": 0.7, "low": None, "high": None}
     >>> facts = {"column": "mood", "metric": "roc_auc", "chance": 0.5, "fractions": [0.1], "labels": {"0.1": 9}}
-    >>> efficiency_figure(facts | {"curves": {"CLMR": [point]}}).get_figwidth()
-    9.0
+    >>> len(efficiency_figure(facts | {"curves": {"CLMR": [point]}}).axes)  # the sheet, and the panel
+    2
     """
     curves = facts["curves"]
     if not any(curves.values()):
@@ -116,16 +116,16 @@ def _names(
 
 
 def _ticks(axes: Axes, facts: Mapping[str, Any], width: float) -> None:
-    """At every fraction, with its number of tracks; a label that would run into the one before it is left out."""
+    """At every fraction, with its number of tracks; a label that would run into the one behind it is left out."""
     first, last = (math.log(end) for end in axes.get_xlim())
-    behind, labels = -math.inf, []
-    for fraction in facts["fractions"]:
+    room, labels = math.inf, []
+    for fraction in reversed(facts["fractions"]):
         lines = [f"{100 * fraction:g} %", f"{facts['labels'][f'{fraction:g}']:,}"]
         half = max(width_inches(line, points=9) for line in lines) / 2
         middle = width * (math.log(fraction) - first) / (last - first)
-        labels.append("\n".join(lines) if middle - half > behind else "")
-        behind = middle + half + 0.08 if labels[-1] else behind
-    axes.set_xticks(facts["fractions"], labels)
+        labels.append("\n".join(lines) if middle + half < room else "")
+        room = middle - half - 0.08 if labels[-1] else room
+    axes.set_xticks(facts["fractions"], labels[::-1])
 
 
 def _reach(fractions: Sequence[float]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from ssl_music.report.figures import drawable, styled
-from ssl_music.report.lettering import POINTS_PER_INCH, shortened, width_inches
+from ssl_music.report.lettering import POINTS_PER_INCH, shortened, width_inches, wrapped
 from ssl_music.report.palette import LIGHT
 from ssl_music.report.sheet import COLUMN, LINE, PAGE, POINTS, TITLE, Sheet
 
@@ -50,12 +50,13 @@ def matrix_figure(square: Square, *, title: str, note: str, numbers: str, most: 
     cell = min(_CELL, (page - left - 0.1) / count)
     points = min(POINTS, 0.8 * cell * POINTS_PER_INCH)
     above = min(longest, 1.5) * points / POINTS
-    top = TITLE + 2 * LINE + 0.1 + LINE + above + 0.1
+    told = wrapped(f"number: {numbers}; {note}" if count <= NUMBERED else note, inches=page, points=POINTS)
+    top = TITLE + LINE * (len(told) + 1) + 0.2 + LINE + above
     size = count * cell
     with styled():
         sheet = Sheet(page, top + size + 0.45, title=title)
-        told = f"number: {numbers}; {note}" if count <= NUMBERED else note
-        sheet.write(0, TITLE + LINE / 2, told, colour="muted")
+        for number, line in enumerate(told):
+            sheet.write(0, TITLE + (number + 0.5) * LINE, line, colour="muted")
         sheet.write(left, top - above - 0.1 - LINE / 2, "predicted →", colour="muted")
         sheet.write(left - _NUMBERS, top - 0.1, "true ↓", colour="muted", align="right")
         for number, (name, tracks) in enumerate(zip(square.names, square.tracks, strict=True)):
@@ -146,12 +147,12 @@ def _numbers(axes: Axes, numbers: np.ndarray, shades: np.ndarray, *, size: float
 
 
 def _scale(sheet: Sheet, left: float, y: float, most: float) -> None:
-    """What the shades mean, in five steps."""
+    """What the shades mean, in four steps."""
     sheet.write(left - 0.08, y, "share of the row", colour="muted", align="right")
-    for step in range(1, 6):
-        at = left + (step - 1) * 0.62
+    for step in range(1, 5):
+        at = left + (step - 1) * 0.6
         for colour, row in ((RIGHT, 0), (WRONG, 1)):
             sheet.ground.fill_between(
-                (at, at + 0.15), y - 0.1 + 0.1 * row, y + 0.1 * row, color=LIGHT[colour], alpha=step / 5, linewidth=0
+                (at, at + 0.15), y - 0.1 + 0.1 * row, y + 0.1 * row, color=LIGHT[colour], alpha=step / 4, linewidth=0
             )
-        sheet.write(at + 0.2, y, f"{100 * most * step / 5:.0f} %", colour="muted")
+        sheet.write(at + 0.2, y, f"{100 * most * step / 4:.0f} %", colour="muted")

@@ -109,7 +109,7 @@ class _Chart:
         """The panels of one effect, under its name."""
         curves = {name: self.facts["encoders"][name].get(effect, []) for name in self.styles}
         longest = max(curves.values(), key=len)
-        width = (PAGE - _LEFT - 0.1 - _GUTTER * (_ACROSS - 1)) / _ACROSS
+        width = (PAGE - _LEFT - 0.25 - _GUTTER * (_ACROSS - 1)) / _ACROSS
         left = _LEFT + (place % _ACROSS) * (width + _GUTTER)
         y = self.top + (place // _ACROSS) * self.tall
         sheet.write(left, y + _NAME / 2, shortened(effect, inches=width / BOLD, points=POINTS), weight="bold")

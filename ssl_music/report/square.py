@@ -32,7 +32,7 @@ def square(title: str, note: str, keyed: Sequence[Keyed], *, under: float = 0.0)
         sheet.write(COLUMN - 0.1, names + (number + 0.5) * LINE, told, align="right")
     axes = sheet.panel(LEFT, top, PLOT, PLOT)
     ticks = np.linspace(0, 1, 6)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=ticks, yticks=ticks)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=ticks, yticks=ticks[1:])  # one zero serves both
     axes.tick_params(pad=5)
     axes.grid(True, axis="both")
     return sheet, axes, below
