@@ -32,7 +32,7 @@ POSITIONAL = {
 #: verbs that take from a recipe these arguments alone: it may be the recipe of another verb
 TAKEN = {"listen": {"method"}}
 #: arguments that are made here, from others
-MADE = {"trainer", "config", "training"}
+MADE = {"trainer", "config"}
 #: where the recipes are: beside the package in a clone, under the environment once installed as a wheel
 RECIPES = (Path(__file__).parents[2] / "recipes", Path(sys.prefix) / "share" / "ssl_music" / "recipes")
 
@@ -81,7 +81,7 @@ def _parser(verb: Callable) -> jsonargparse.ArgumentParser:
     skip: set[str | int] = {*MADE, positional} if positional else {*MADE}
     if verb.__name__ == "quickstart":
         _add_own_folder(parser)
-        skip = skip | {"catalog", "method"}
+        skip = skip | {"catalog", "method", "training"}
     # classes of other packages seldom have types on every argument (`Foreign`'s transforms): taken as they come
     parser.add_function_arguments(verb, skip=skip, as_group=False, fail_untyped=False)
     if "trainer" in wanted:
