@@ -10,6 +10,7 @@ import pytest
 from ssl_music import audio, cli
 from ssl_music.augment import presets
 from ssl_music.cli import verbs
+from ssl_music.probe import PROTOCOLS
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"<!-- tested: (\w+) -->\n```sh\n(.*?)```", README, re.DOTALL)
@@ -34,7 +35,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_four_uses(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert [name for name, _ in BLOCKS] == ["listen", "pretrain", "probe", "tag", "search", "watch", "export"]
+    assert [name for name, _ in BLOCKS] == [
+        "listen", "pretrain", "probe", "tag", "search", "watch", "evaluate", "look", "export",
+    ]  # fmt: skip
     for name, block in BLOCKS:
         for line in block.strip().splitlines():
             program, *words = [str(Path(word).expanduser()) if "~" in word else word for word in shlex.split(line)]
@@ -50,11 +53,21 @@ def test_the_four_uses(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_chain_by_name_is_told_of() -> None:
-    assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(presets.PRESETS)
+    assert _first_column("chain") == set(presets.PRESETS)
+
+
+def test_every_protocol_is_told_of() -> None:
+    assert _first_column("`--protocol`") == {*PROTOCOLS, "finetune"}
 
 
 def test_every_verb_and_recipe_is_told_of() -> None:
-    told = set(re.findall(r"ssl-music (\w+)", README))
+    told = set(re.findall(r"ssl-music ((?:bench )?\w+)", README))
     assert set(verbs.VERBS) - {"check"} <= told
     recipes = {file.name for file in (Path(__file__).parent.parent / "recipes").glob("*.yaml")}
     assert set(re.findall(r"`(\w+\.yaml)`", README)) == recipes
+
+
+def _first_column(heading: str) -> set[str]:
+    """The names in backticks that begin the lines of the table with this heading."""
+    (table,) = re.findall(rf"^\| {re.escape(heading)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE)
+    return set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))

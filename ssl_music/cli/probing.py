@@ -80,8 +80,10 @@ def probe(
                 "--protocol finetune trains the encoder in --checkpoint on the music of --catalog: vectors, against, "
                 "baselines and fractions do not go with it (fractions with --scratch compare with training)"
             )
-        if isinstance(column, list):
-            raise UserError(f"columns {', '.join(column)}: --protocol finetune learns the tags of one column")
+        if isinstance(column, list) or regression:
+            raise UserError("--protocol finetune learns the tags of one column; --regression goes with the others")
+        if pool != "vectors":
+            raise UserError(f"--pool {pool}: finetune always averages the scores of a track's chunks; leave it out")
         from ssl_music.bench.finetune import finetune
 
         weights, music, folder = source.whole("--protocol finetune")
