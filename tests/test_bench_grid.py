@@ -23,6 +23,8 @@ from ssl_music.bench.grid import results_of, zoo
 from ssl_music.bench.standings import told
 from ssl_music.bench.tasks import Task
 from ssl_music.catalogs import Table
+from ssl_music.cli import parse
+from ssl_music.cli.benching import bench_probe
 from ssl_music.embed import embed
 from ssl_music.encoders import LogMelStatistics, MfccStatistics, SampleCNN
 from ssl_music.errors import UserError
@@ -337,6 +339,14 @@ def test_contestants_of_every_kind(world: Path, tmp_path: Path) -> None:
     assert alone.sample_rate == 16000
     fresh = contestants({"random": f"random:{world / 'one' / 'encoder.safetensors'}"}, [catalog(world)], seed=3)[0]
     assert fresh.identity(catalog(world), 3) != fresh.identity(catalog(world), 4) != one.digest()
+
+
+def test_every_argument_of_the_command_arrives(world: Path) -> None:
+    words = ["--encoders", "{mfcc: mfcc}", "--training", "{epochs: 3, learning_rate: 0.01}", "--leaks", "exclude"]
+    heard = ["--pretrained_on", "Folder", "--pretrained_on.root", str(world / "music"), "--pretrained_split", "all"]
+    found = parse.arguments(bench_probe, [*words, *heard])
+    assert found["training"] == Training(epochs=3, learning_rate=0.01)
+    assert found["encoders"] == {"mfcc": "mfcc"} and len(found["pretrained_on"].tracks) == 54
 
 
 def test_two_catalogs_and_the_command(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
