@@ -11,6 +11,15 @@ songs      a few seconds of a packed song → an audio player inside the page
 sections   one function a part of the page
 page       page: the whole of it
 
+records ──one file a question──> figures and rows of numbers
+
+bars          every tag, by two or by hundreds
+curves        ROC, precision and recall          calibration  whether probabilities mean what they say
+confusion     which tags are taken for which     confused     the strongest confusions, as a list
+comparison    encoders against each other, tasks side by side
+efficiency    with few labels                    robust       when the sound changes
+sheet, lettering   layout in inches; names that fit and stand apart       square, matrix   what several of these share
+
 file, chain ──excerpts──> clips ──Chain──> views ──pictures──> page.html
 
 excerpts   one clip of a file, and others of it, as training cuts them
