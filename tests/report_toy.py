@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import expit
 
 from ssl_music import audio, pack
 from ssl_music._ledger import Row
+from ssl_music._records import write_record
 from ssl_music.catalogs import Catalog, Track
-from ssl_music.probe import probe
+from ssl_music.probe import Origin, Predictions, assembled, probe
+from ssl_music.probe.features import TaskKind
 from ssl_music.vectors import Vectors, VectorsWriter
 
 RATE, SECONDS = 8000, 20
@@ -77,7 +80,8 @@ def make_run(root: Path, *, labelled: bool = True) -> Path:
     packed = pack.pack(catalog, run / "pack", sample_rate=RATE, workers=1, progress=False)
     vectors = {}
     for name in ("pretrained", "random initialisation"):
-        vectors[name] = make_vectors(run / "vectors" / name.replace(" ", "-"), catalog, noise=1.0 + len(vectors))
+        where = run / "vectors" / name.replace(" ", "-")
+        vectors[name] = make_vectors(where, catalog, noise=1.0 + len(vectors), digest=f"{len(vectors):02d}")
     for column in catalog.columns:
         for who, own in vectors.items():
             probe(own, column, bootstrap=50, name=who).save(run / "probes" / f"{column}-{who}.json")
@@ -118,9 +122,9 @@ def make_run(root: Path, *, labelled: bool = True) -> Path:
     return run
 
 
-def make_vectors(root: Path, catalog: Catalog, *, noise: float) -> Vectors:
+def make_vectors(root: Path, catalog: Catalog, *, noise: float, digest: str = "00") -> Vectors:
     header = {
-        "digest": "00",
+        "digest": digest,
         "encoder": "toy.Encoder",
         "embedding_dim": 8,
         "sample_rate": RATE,
@@ -136,3 +140,76 @@ def make_vectors(root: Path, catalog: Catalog, *, noise: float) -> Vectors:
             own = np.eye(8)[[number % 3]] * 3 + noise * generator.normal(size=(SECONDS // 2, 8))
             writer.append(Row.of(track, seconds=float(SECONDS)), [own.astype(np.float32)])
         return writer.finish()
+
+
+def make_bench(root: Path, *, tasks: dict[str, tuple[TaskKind, int]], encoders: list[str], tracks: int = 120) -> Path:
+    """A bench's folder and records of the other evaluations; each encoder in the list knows less than the one before.
+
+    `tasks` are names with their kind and number of tags.
+    """
+    generator = np.random.default_rng(0)
+    facts: dict[str, Any] = {"encoders": {name: {"digest": name, "class": "Toy"} for name in encoders}, "leaks": []}
+    facts["tasks"] = [{"name": name, "catalog": "toy", "column": name, "protocol": "linear"} for name in tasks]
+    for name, (kind, count) in tasks.items():
+        tags = [
+            f"{'tag' if number else 'a tag of a very long name, longer than most'} {number}"
+            for number in range(count)
+        ]
+        share = 0.5 / np.arange(1, count + 1) ** 0.7
+        made = {}
+        for split in ("valid", "test"):
+            targets = (generator.random((tracks, count)) < share).astype(np.float32)
+            targets[0], targets[1] = 0, 1
+            if kind == "single":
+                targets = np.eye(count, dtype=np.float32)[np.arange(tracks) * 7 % count]
+            made[split] = targets
+        for number, encoder in enumerate(encoders):
+            told = {}
+            for split, targets in made.items():
+                scores = targets + (0.8 + 0.3 * number) * generator.normal(size=targets.shape)
+                scores = np.exp(scores) / np.exp(scores).sum(1, keepdims=True) if kind == "single" else expit(scores)
+                ids = [f"{split}/{row:03d}.wav" for row in range(tracks)]
+                groups = [f"{split} {row // 2}" for row in range(tracks)]
+                told[split] = Predictions(name, kind, tags, ids, groups, targets, scores)
+            result = assembled(
+                [told["test"]], [told["valid"]], name=encoder, protocol="linear", pool="vectors", settings={"l2": 1},
+                train_targets=made["valid"], tracks=dict.fromkeys(("train", "valid", "test"), tracks), left_out={},
+                shared_groups=[], origin=Origin("toy split", "11", "toy.Encoder", encoder), seed=0, bootstrap=100,
+            )  # fmt: skip
+            result.save(root / "probes" / name / f"{encoder}.json")
+    write_record(root / "bench.json", "bench", facts)
+    _write_studies(root, next(iter(tasks)), encoders)
+    return root
+
+
+def _write_studies(root: Path, column: str, encoders: list[str]) -> None:
+    source = {"column": column, "metric": "roc_auc", "split_name": "toy split", "catalog_fingerprint": "11"}
+    fractions = [0.1, 1.0]
+    curves = {
+        name: [
+            {"fraction": part, "tracks": int(100 * part), "runs": [0.6, 0.7], "value": 0.65, "low": 0.6, "high": 0.7}
+            for part in fractions
+        ]
+        for name in encoders
+    }
+    labels = {
+        "fractions": fractions,
+        "seeds": 2,
+        "labels": {"0.1": 10, "1": 100},
+        "chance": 0.5,
+        "protocol": "linear",
+    }
+    write_record(root / "few" / "fractions.json", "fractions", {**source, **labels, "curves": curves})
+    points = [
+        {"strength": strength, "unit": "dB", "label": f"{strength:g} dB", "score": [score, score - 0.1, score + 0.1],
+         "cosine": [score, score, score]}
+        for strength, score in ((0.0, 0.8), (10.0, 0.6))
+    ]  # fmt: skip
+    altered = {"encoders": {name: {"noise": points} for name in encoders}, "chance": 0.5}
+    write_record(root / "altered" / "robustness.json", "robustness", {**source, **altered})
+    table = {"mean": [[0.8, 0.7, 0.9], [0.82, 0.7, 0.9]], "max": [[0.7, 0.6, 0.8], [0.6, 0.5, 0.7]]}
+    pooled = {"hops_seconds": [1.0, 3.0], "poolings": list(table), "table": table}
+    write_record(root / "pooled" / "pooling.json", "pooling", {**source, **pooled})
+    song = {"title": "<b>Song", "artist": "Ada", "file": "song.wav", "tags": ["calm", "loud"], "window_seconds": 3.0}
+    arrays = {"starts_seconds": np.arange(4) * 3.0, "scores": np.array([[0.9, 0.1]] * 2 + [[0.1, 0.9]] * 2)}
+    write_record(root / "songs" / "song.json", "taggram", song, arrays)

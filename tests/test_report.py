@@ -100,7 +100,7 @@ def test_hostile_names_are_text(page: str) -> None:
 def test_the_page_says_what_the_run_found(page: str, labelled: Path) -> None:
     seen = "".join(Seen(page).texts)
     for text in (
-        "0.800 [0.700, 0.900]",
+        "0.800 [0.700,\xa00.900]",
         "every artist is in one split",
         "is not distinguishable from random initialisation",
         "collapsed",

@@ -1,6 +1,6 @@
 """What a report is made of: evaluations as tasks, stores of vectors, trainings, and whom the page is about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ssl_music.errors import unknown_name
 from ssl_music.pack import Pack
 from ssl_music.probe import ProbeResult
 from ssl_music.report.gathered import gathered, training_of
-from ssl_music.report.palette import encoder_colours
+from ssl_music.report.palette import encoder_colours, is_baseline
 from ssl_music.report.tasks import Probed, Task, tasks
 from ssl_music.vectors import Vectors
 
@@ -25,11 +25,14 @@ class Findings:
 
     `results` is a quickstart's results.json: its neighbours, timing and what could not be probed; `packed` its packed
     music, None where that was deleted to save space. `encoder` is whom the page is about; by default the one that the
-    quickstart trained, else the one of best mean rank.
+    quickstart trained, else the one of best mean rank among those that learned something.
     """
 
-    def __init__(self, runs: Sequence[Path | str], *, encoder: str | None = None) -> None:
+    def __init__(
+        self, runs: Sequence[Path | str], *, encoder: str | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
         self.runs = [Path(run) for run in runs]
+        self.options = dict(options or {})  #: of the command that makes the report again
         found = gathered(self.runs)
         self.results: dict[str, Any] = found.results
         self.quickstart = found.quickstart
@@ -76,12 +79,13 @@ class Findings:
 
     @cached_property
     def featured(self) -> str:
-        """The encoder that the page is about; "" where there is none."""
+        """The encoder that the page is about; "" where there is none. What learned nothing is there to be beaten."""
         if self._asked is not None:
             return self._asked
         if self.quickstart is not None and (PRETRAINED in self.encoders or not self.encoders):
             return PRETRAINED
-        return self.encoders[0] if self.encoders else ""
+        learned = [name for name in self.encoders if not is_baseline(name)]
+        return next(iter([*learned, *self.encoders]), "")
 
     def shown(self, task: Task) -> str:
         """The encoder whose tags a task shows: the one asked for, or that the page is about, or the best."""

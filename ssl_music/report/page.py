@@ -1,5 +1,6 @@
 """The report of one or more runs: one HTML file with everything inside, its figures and tables beside it, a card."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,15 @@ def page(
     bytes. `out` is the first of them unless given; `encoder` is whose tags are shown, by default the one that a
     quickstart trained, else the best of each task; `songs` are ids of tracks to look at over time.
     """
-    findings = Findings(runs, encoder=encoder)
+    options = {
+        "--out": None if out is None else str(out),
+        "--encoder": encoder,
+        "--songs": json.dumps(list(songs)) if songs else None,
+        "--title": title,
+    }
+    findings = Findings(
+        runs, encoder=encoder, options={name: value for name, value in options.items() if value is not None}
+    )
     first = findings.runs[0]
     folder = Path(out) if out is not None else first if first.is_dir() else first.parent
     beside = Beside(folder / FIGURES)

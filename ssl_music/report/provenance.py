@@ -1,6 +1,7 @@
 """Everything that says where the numbers come from, and how to get them again."""
 
 import json
+import shlex
 from importlib.metadata import version
 from typing import Any
 
@@ -48,7 +49,8 @@ def provenance(findings: Findings, beside: Beside) -> str:
 
 def command(findings: Findings) -> str:
     """What makes this page again."""
-    return f"ssl-music report {' '.join(str(run) for run in findings.runs)}"
+    words = [*map(str, findings.runs), *(part for option in findings.options.items() for part in option)]
+    return f"ssl-music report {shlex.join(words)}"
 
 
 def _weights(findings: Findings, beside: Beside) -> str:

@@ -11,6 +11,7 @@ from ssl_music.report.findings import Findings
 from ssl_music.report.tasks import Task, asked
 from ssl_music.report.text import Cell, escaped, paragraph, section, spelled, table
 
+NAMED = 4  #: others that are named in one line
 SPOKEN = 3  #: others that are each held against an encoder in a line of their own; more are put together
 
 
@@ -101,12 +102,15 @@ def _summed(task: Task, subject: str, gaps: dict[str, Interval]) -> list[tuple[s
     for kind, words in said.items():
         own = {name: gap for name, gap in gaps.items() if kind_of(gap) == kind}
         if own:
-            near = min(own, key=lambda name: abs(own[name].value))
-            names = f"{len(own)} of {len(gaps)}: {', '.join(own)}" if len(own) > 1 else near
-            nearest = f"the nearest is {near}, " if len(own) > 1 else ""
-            lines.append(
-                (kind, f"{task.name}: {subject} {words} {names} ({nearest}{spelled(own[near], signed=True)})")
-            )
+            near = sorted(own, key=lambda name: abs(own[name].value))
+            gap = spelled(own[near[0]], signed=True)
+            if len(near) == 1:
+                names, by = near[0], f"({gap})"
+            else:
+                more = f" and {len(near) - NAMED} more" if len(near) > NAMED else ""
+                every = "all" if len(near) == len(gaps) else f"{len(near)} of {len(gaps)}"
+                names, by = f"{every} others", f": {', '.join(near[:NAMED])}{more}; the nearest by {gap}"
+            lines.append((kind, f"{task.name}: {subject} {words} {names}{by if by[0] == ':' else ' ' + by}"))
     return lines
 
 
@@ -125,7 +129,7 @@ def scores(findings: Findings, beside: Beside) -> str:
         *(["mean\nrank"] if ranked else []),
         *(f"{column.title}\n({column.metric})" for column in found),
     ]
-    rank = {name: f"{findings.mean_ranks[name]:.1f}" if name in findings.mean_ranks else "–" for name in names}
+    rank = {name: _rank(findings, name) for name in names}
     lines: list[Sequence[str | Cell]] = [
         [name, *([rank[name]] if ranked else []), *(_cell(column, name) for column in found)] for name in names
     ]
@@ -151,7 +155,7 @@ def scores(findings: Findings, beside: Beside) -> str:
         beside.figures(
             "scores",
             bench_figures(facts, colours=findings.colours),
-            label="Scores of every encoder on every task, with intervals; dashed: chance",
+            label="Scores of every encoder on every task, with intervals",
         ),
         id="scores",
     )
@@ -173,8 +177,18 @@ def bench_facts(findings: Findings, found: Sequence[Column]) -> dict:
             for column in found
         ],
         "table": {column.title: {name: list(value) for name, value in column.values.items()} for column in found},
+        "best": {column.title: column.best for column in found},
+        "ties": {column.title: sorted(column.level) for column in found},
         "mean_rank": findings.mean_ranks,
     }
+
+
+def _rank(findings: Findings, name: str) -> str:
+    """The mean rank, and over how many tasks where it did not take part in all."""
+    if name not in findings.mean_ranks:
+        return "–"
+    own, every = sum(name in task.results for task in findings.tasks), len(findings.tasks)
+    return f"{findings.mean_ranks[name]:.1f}" + (f" ({own} of {every})" if own < every else "")
 
 
 def _cell(column: Column, name: str) -> Cell:

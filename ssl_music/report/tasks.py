@@ -108,7 +108,7 @@ def tasks(probed: Sequence[Probed], given: Mapping[str, str]) -> list[Task]:
         name = key[0] or key[1]
         if names[name] > 1:
             alike = [other for other in kept if (other[0] or other[1]) == name]
-            name = f"{name} · {_apart(key, alike)}"
+            name = " · ".join(filter(None, (name, _apart(key, alike))))
         found.append((name, members))
     again = Counter(name for name, _ in found)
     numbered: Counter[str] = Counter()

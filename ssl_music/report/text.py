@@ -111,13 +111,15 @@ def table(
 
 
 def _first(cell: str | Cell) -> str:
-    text, kind = cell if isinstance(cell, Cell) else (cell, "")
-    return f'<th scope="row"{f" class={kind}" if kind else ""}>{escaped(text)}</th>'
+    return f'<th scope="row">{escaped(cell.text if isinstance(cell, Cell) else cell)}</th>'
 
 
 def _cell(cell: str | Cell) -> str:
     text, kind = cell if isinstance(cell, Cell) else (cell, "")
-    return f"<td{f' class={kind}' if kind else ''}>{escaped(text)}</td>"
+    inside = escaped(text)
+    if "[" in text:  # an interval that does not fit its column goes to the next line as a whole
+        inside = inside.replace(", ", ",&nbsp;")
+    return f"<td{f' class={kind}' if kind else ''}>{inside}</td>"
 
 
 def folded(title: str, small: str, *parts: str, opened: bool = False, kind: str = "") -> str:
