@@ -43,25 +43,26 @@ def linear_path(
     array([1])
     """
     standardise = standardiser(features)
-    numbers = features.size * targets.shape[1]
-    with _threads(numbers) as pool:
+    with _threads(features.size * targets.shape[1]) as pool:
         axes = principal_axes(features, standardise, pool)
-        targets = targets.astype(np.float32 if kind != "numbers" else np.float64, copy=False)
-        found = np.zeros((len(axes.variances), targets.shape[1]))
-        slopes = _slopes(axes, targets, pool) if kind == "numbers" else found
+    found = _ridge(axes, targets, l2_strengths) if kind == "numbers" else _logistic(axes, targets, kind, l2_strengths)
+    for weights in found:
+        yield _scorer(standardise, axes.directions @ weights[:-1], weights[-1], kind)
+
+
+def _logistic(axes: Axes, targets: np.ndarray, kind: TaskKind, l2_strengths: Sequence[float]) -> Iterator[np.ndarray]:
+    """The weights along the axes for each strength, biases in the last row. Shape: (R + 1, K)."""
     balance = targets @ tag_weights(targets)[:, None] if kind == "single" else np.ones((len(targets), 1))
+    targets, balance = targets.astype(np.float32, copy=False), balance.astype(np.float32)
+    point = None
     for l2 in l2_strengths:
-        if kind == "numbers":
-            found = _ridge(axes, slopes, l2)
-        else:
-            with _threads(numbers) as pool:
-                problem = Logistic(axes, targets, balance.astype(np.float32), l2, kind == "single", pool)
-                found, converged = minimise(problem, found)
-            if not converged:
-                warnings.warn(
-                    f"the linear probe at L2 {l2:g} has not converged in {NEWTON_STEPS} steps", stacklevel=2
-                )
-        yield _scorer(standardise, axes.directions @ found[:-1], found[-1], kind)
+        with _threads(axes.items.size * targets.shape[1]) as pool:
+            problem = Logistic(axes, targets, balance, l2, kind == "single", pool)
+            point = point or problem.at(np.zeros((len(axes.variances), targets.shape[1])))
+            point, converged = minimise(problem, point)
+        if not converged:
+            warnings.warn(f"the linear probe at L2 {l2:g} has not converged in {NEWTON_STEPS} steps", stacklevel=3)
+        yield point.weights
 
 
 def _scorer(standardise: Scorer, weights: np.ndarray, bias: np.ndarray, kind: TaskKind) -> Scorer:
@@ -74,18 +75,16 @@ def _scorer(standardise: Scorer, weights: np.ndarray, bias: np.ndarray, kind: Ta
     return score
 
 
-def _slopes(axes: Axes, targets: np.ndarray, pool: Executor | None) -> np.ndarray:
-    """Covariances of targets and items, and in the last row the means of the targets. Shape: (R + 1, K)."""
-    mean = targets.mean(axis=0)
-    (products,) = summed(
-        lambda rows: (axes.items[rows].T.astype(np.float64) @ (targets[rows] - mean),), len(targets), pool
-    )
-    return np.vstack([products[:-1] / len(targets), mean])
+def _ridge(axes: Axes, targets: np.ndarray, l2_strengths: Sequence[float]) -> Iterator[np.ndarray]:
+    """As `_logistic`: of features that are uncorrelated and centred each weight is found by itself."""
+    mean = targets.mean(axis=0, dtype=np.float64)
 
+    def products(rows: slice) -> tuple[np.ndarray]:
+        return (axes.items[rows, :-1].T.astype(np.float64) @ (targets[rows] - mean),)
 
-def _ridge(axes: Axes, slopes: np.ndarray, l2: float) -> np.ndarray:
-    """Of features that are uncorrelated and centred each weight is found by itself, and the bias is the mean."""
-    return slopes / np.append(axes.variances[:-1] + l2, 1.0)[:, None]
+    (slopes,) = summed(products, len(targets))
+    for l2 in l2_strengths:
+        yield np.vstack([slopes / len(targets) / (axes.variances[:-1, None] + l2), mean])
 
 
 @contextmanager

@@ -11,21 +11,25 @@ from ssl_music.probe.blocks import summed
 
 
 class Point(NamedTuple):
-    """Where a search stands: the objectives at some weights, and what their derivatives need.
+    """Where a search stands: some weights, and what a pass over the items tells of them, for any penalty.
 
-    Shape: weights and gradient (R + 1, K); objective (K,), or (1,) where it is one for all tags; probabilities (N, K)
-    float32; bend (K,), the mean of p(1 - p) over the items.
+    Shape: weights (R + 1, K); cross_entropy (K,), terms of the mean; slope (R + 1, K), its derivatives; probabilities
+    (N, K) float32; bend (K,), the mean of p(1 - p) over the items.
     """
 
     weights: np.ndarray
-    objective: np.ndarray
-    gradient: np.ndarray
+    cross_entropy: np.ndarray
+    slope: np.ndarray
     probabilities: np.ndarray
     bend: np.ndarray
 
     def only(self, tags: np.ndarray) -> "Point":
-        """Where the search of each of some tags stands, their objectives being separate."""
         return Point(*(array[..., tags] for array in self))
+
+    def put(self, tags: np.ndarray, point: "Point") -> None:
+        """Writes what is at the point in place of what is here of these tags."""
+        for own, other in zip(self, point, strict=True):
+            own[..., tags] = other
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,15 @@ class Logistic:
 
     def inner(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """An inner product for each objective. Shape: (R + 1, K) twice → (K,) or (1,)."""
-        products = np.einsum("rk,rk->k", a, b)
-        return products.sum(keepdims=True) if self.joint else products
+        return self._gathered(np.einsum("rk,rk->k", a, b))
+
+    def objective(self, point: Point) -> np.ndarray:
+        """Shape: (K,) or (1,)."""
+        return self._gathered(point.cross_entropy + (self.penalties * point.weights**2).sum(axis=0) / 2)
+
+    def gradient(self, point: Point) -> np.ndarray:
+        """Shape: (R + 1, K)."""
+        return point.slope + self.penalties * point.weights
 
     def at(self, weights: np.ndarray) -> Point:
         count = len(self.targets)
@@ -75,10 +86,8 @@ class Logistic:
             probabilities *= item_weights
             return values.sum(axis=0), items.T @ probabilities, bend
 
-        values, gradient, bend = (total / count for total in summed(part, count, self.pool))
-        values += (self.penalties * weights**2).sum(axis=0) / 2
-        gradient += self.penalties * weights
-        return Point(weights, values.sum(keepdims=True) if self.joint else values, gradient, kept, bend)
+        cross_entropy, slope, bend = (total / count for total in summed(part, count, self.pool))
+        return Point(weights, cross_entropy, slope, kept, bend)
 
     def curved(self, point: Point, direction: np.ndarray) -> np.ndarray:
         """The second derivatives at a point, times a direction. Shape: (R + 1, K) → (R + 1, K)."""
@@ -94,6 +103,9 @@ class Logistic:
 
         (product,) = summed(part, len(self.targets), self.pool)
         return product / len(self.targets) + self.penalties * direction
+
+    def _gathered(self, terms: np.ndarray) -> np.ndarray:
+        return terms.sum(keepdims=True) if self.joint else terms
 
 
 def _independent(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,39 +17,37 @@ GRADIENT_STEPS = 300  #: of conjugate gradients within a Newton step, at most
 FORCING = 0.1  #: how much of the gradient a Newton step may leave
 ARMIJO = 1e-4  #: share of its slope that a step must descend (Nocedal & Wright 2006, section 3.1)
 HALVINGS = 40
+WORTH_NARROWING = 0.75  #: share of the tags still improved below which the others are no longer computed with them
 TINY = np.finfo(np.float64).tiny
 
 
-def minimise(problem: Logistic, start: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The weights of the minimum, searched from `start` on, and whether all tags have come there.
-
-    Shape: (R + 1, K) → (R + 1, K).
-    """
-    found = start.copy()
-    tags = np.arange(start.shape[1])  # that are not there yet
-    point = problem.at(start)
+def minimise(problem: Logistic, start: Point) -> tuple[Point, bool]:
+    """The minimum, searched from `start` on, and whether all tags have come there."""
+    found, point = Point(*(array.copy() for array in start)), start
+    tags = np.arange(start.weights.shape[1])  # that are not there yet
     for _ in range(NEWTON_STEPS):
         inverse = 1 / np.maximum(problem.axes.variances[:, None] * point.bend + problem.penalties, TINY)
-        decrement = np.sqrt(problem.inner(point.gradient, inverse * point.gradient))
+        gradient = problem.gradient(point)
+        decrement = np.sqrt(problem.inner(gradient, inverse * gradient))
         live = np.broadcast_to(decrement > DECREMENT, tags.shape)
-        if not live.any():
-            found[:, tags] = point.weights
-            return found, True
         if not live.all():
-            found[:, tags] = point.weights
+            found.put(tags, point)
+            if not live.any():
+                return found, True
             tags, decrement, inverse = tags[live], decrement[live], inverse[:, live]
             problem, point = problem.only(live), point.only(live)
         # ever less, for the last steps to square what is left, but no less than the end asks for
         forcing = np.maximum(np.minimum(FORCING, decrement), DECREMENT / 2 / decrement)
         point = _descended(problem, point, _step(problem, point, inverse, forcing))
-    found[:, tags] = point.weights
+    found.put(tags, point)
     return found, False
 
 
 def _step(problem: Logistic, point: Point, inverse: np.ndarray, forcing: np.ndarray) -> np.ndarray:
-    """Minus the gradient over the second derivatives, up to the share `forcing` of the gradient."""
-    step = np.zeros_like(point.gradient)
-    residual = -point.gradient
+    """Minus the gradient over the second derivatives, up to a share of the gradient. Shape: (R + 1, K)."""
+    residual = -problem.gradient(point)
+    found, step = np.zeros_like(residual), np.zeros_like(residual)
+    tags = np.arange(residual.shape[1])  # that are still improved
     direction = inverse * residual
     size = problem.inner(residual, direction)
     end = forcing**2 * size
@@ -67,17 +65,24 @@ def _step(problem: Logistic, point: Point, inverse: np.ndarray, forcing: np.ndar
         if not going.any():
             break
         direction = preconditioned + size / np.maximum(before, TINY) * direction
-    return step
+        if going.mean() < WORTH_NARROWING:
+            found[:, tags] = step
+            tags, problem, point = tags[going], problem.only(going), point.only(going)
+            step, residual, direction, inverse = (array[:, going] for array in (step, residual, direction, inverse))
+            size, end, going = size[going], end[going], going[going]
+    found[:, tags] = step
+    return found
 
 
 def _descended(problem: Logistic, point: Point, step: np.ndarray) -> Point:
     """The point at the end of the step, or of a half of it, a quarter, … where that is not well below."""
-    slope = problem.inner(point.gradient, step)
-    rounding = 64 * np.finfo(np.float64).eps * np.abs(point.objective)
+    slope = problem.inner(problem.gradient(point), step)
+    before = problem.objective(point)
+    rounding = 64 * np.finfo(np.float64).eps * np.abs(before)
     length = np.ones_like(slope)
     for _ in range(HALVINGS):
         reached = problem.at(point.weights + length * step)
-        enough = reached.objective <= point.objective + ARMIJO * length * slope + rounding
+        enough = problem.objective(reached) <= before + ARMIJO * length * slope + rounding
         if enough.all():
             break
         length = np.where(enough, length, length / 2)
