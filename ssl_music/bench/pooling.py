@@ -23,7 +23,7 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.metrics import Interval
 from ssl_music.probe import NAMES, PROTOCOLS, Predictions
-from ssl_music.probe.scoring import Drawn, drawn
+from ssl_music.probe.scoring import Drawn, drawn, interval
 from ssl_music.probe.tables import aligned
 from ssl_music.tagger import Tagger
 from ssl_music.taggram import POOLINGS, learned
@@ -210,10 +210,7 @@ def _compared(found: Sequence[dict[str, Predictions]], *, bootstrap: int, seed: 
             {pooling: drawn(one.matched(first.tags, first.ids), metric, weights) for pooling, one in by.items()}
             for by in found
         ]
-        tables[metric] = {
-            pooling: [metrics.percentile_interval(float(by[pooling].value), by[pooling].draws) for by in at]
-            for pooling in found[0]
-        }
+        tables[metric] = {pooling: [interval(metric, [by[pooling]]) for by in at] for pooling in found[0]}
         differences[metric] = {
             pooling: [_difference(by[pooling], by["mean"]) for by in at] for pooling in found[0] if pooling != "mean"
         }

@@ -82,7 +82,7 @@ def scores(
     further = [_further(one, own) for one, own in zip(test, limits, strict=True)]
     runs = [{name: float(drawn.value) for name, drawn in run.items()} for run in whole]
     return Scores(
-        {name: _interval([run[name] for run in whole]) for name in whole[0]},
+        {name: interval(name, [run[name] for run in whole]) for name in whole[0]},
         {name: float(np.mean([run[name] for run in further])) for name in further[0]},
         _tag_scores(first, tags, thresholds, left_out),
         runs,
@@ -201,7 +201,7 @@ def _tag_scores(
                 tag,
                 int(having.sum()),
                 len({groups[row] for row in np.flatnonzero(having)}),
-                {name: _interval(drawns) for name, drawns in own.items()},
+                {name: interval(name, drawns) for name, drawns in own.items()},
                 float(np.mean([limits[number] for limits in thresholds])) if thresholds else None,
                 _over_runs({name: [float(drawn.value) for drawn in drawns] for name, drawns in own.items()}),
             )
@@ -209,10 +209,11 @@ def _tag_scores(
     return told
 
 
-def _interval(runs: Sequence[Drawn]) -> Interval:
-    """The mean over runs, between the percentiles of its draws."""
+def interval(metric: str, runs: Sequence[Drawn]) -> Interval:
+    """The mean over runs, between the percentiles of its draws; those of PR-AUC are biased."""
     value = float(np.mean([run.value for run in runs]))
-    return metrics.percentile_interval(value, np.mean([run.draws for run in runs], axis=0))
+    draws = np.mean([run.draws for run in runs], axis=0)
+    return metrics.percentile_interval(value, draws, bias_corrected=metric == "pr_auc")
 
 
 def _over_runs(values: dict[str, list[float]]) -> dict[str, Interval]:

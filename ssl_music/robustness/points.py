@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from ssl_music import metrics
-from ssl_music.metrics import Interval
 from ssl_music.probe import Fitted
-from ssl_music.probe.scoring import Drawn, drawn, primary
+from ssl_music.probe.scoring import Drawn, drawn, interval, primary
 from ssl_music.robustness.cosines import Around, cosine, mean_interval
 from ssl_music.vectors import Vectors
 
@@ -56,7 +55,7 @@ class Measure:
     def clean_point(self) -> dict[str, Any]:
         """Strength zero: the clean tracks, held against themselves."""
         return {
-            "score": None if self.clean is None else list(_interval(self.clean)),
+            "score": None if self.clean is None else list(interval(self.metric, [self.clean])),
             "change": None if self.clean is None else [0.0, 0.0, 0.0],
             "cosine": [1.0, 1.0, 1.0],
             "plain_cosine": [1.0, 1.0, 1.0],
@@ -68,7 +67,7 @@ class Measure:
         score = change = None
         if self.fitted is not None and self.clean is not None:
             reached = self._drawn(self.fitted, altered)
-            score = _interval(reached)
+            score = interval(self.metric, [reached])
             change = metrics.paired_interval(
                 float(reached.value), float(self.clean.value), reached.draws, self.clean.draws
             )
@@ -88,7 +87,3 @@ class Measure:
 def _rows(vectors: Vectors, ids: Sequence[str]) -> np.ndarray:
     place = {row.id: number for number, row in enumerate(vectors.rows)}
     return np.array([place[id] for id in ids], np.int64)
-
-
-def _interval(reached: Drawn) -> Interval:
-    return metrics.percentile_interval(float(reached.value), reached.draws)
