@@ -221,7 +221,8 @@ def main() -> None:
         f"Written by `benchmarks/probe.py`. {os.cpu_count()} cores ({platform.machine()}), threads for BLAS and us: "
         f"{threads}; {versions}. Synthetic vectors, {sizes} train / valid / test. Seconds by the clock, median of "
         f"{rounds} rounds, fastest and slowest in brackets. scikit-learn: "
-        "`OneVsRestClassifier(LogisticRegression())` on the same standardised features, in one job with BLAS on all threads or in two jobs, whichever is faster; "
+        "`OneVsRestClassifier(LogisticRegression())` on the same standardised features, in one job with BLAS on all "
+        "threads or in two jobs, whichever is faster; "
         f"for the one strength the other takes {spread(taken[slower])} s.",
         "",
         "| what | who | seconds | faster | L2 | macro ROC-AUC of test | scores differ at most |",
@@ -232,7 +233,8 @@ def main() -> None:
         "",
         f"Physical limit: {done[np.float32]:,.0f} GFLOP of matrix products in float32 and {done[np.float64]:,.0f} in "
         f"float64, at the {speed[np.float32]:,.0f} and {speed[np.float64]:,.0f} GFLOP/s that big square matrix "
-        f"products reach here on all threads, take {limit:.1f} s; the protocol takes {median / limit:.1f} times that.",
+        f"products reach here on all threads, take {limit:.1f} s; "
+        f"the protocol takes {median / limit:.1f} times that.",
     ]
     text = "\n".join(lines) + "\n"
     print(text)

@@ -33,7 +33,8 @@ def linear_path(
     has C = 1 / (l2 · N) and, for single-label tags, class_weight balanced; its `Ridge` has alpha = l2 · N.
 
     Scores are those of the minimum to some 1e-6, in whatever order the items come and on however many threads: as
-    many as BLAS would take (OMP_NUM_THREADS). Memory beside the arguments: N · (D + 4 K) numbers of float32.
+    many as BLAS would take (OMP_NUM_THREADS). Memory beside the arguments: N · (D + 4 K) numbers of float32, and some
+    D² of float64.
 
     Shape: features (N, D), targets (N, K).
 
