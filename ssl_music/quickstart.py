@@ -67,7 +67,7 @@ def run(
         }
     with _step("probe", seconds):
         probed, unprobed = _probe_columns(vectors, list(catalog.columns) if columns is None else columns, seed)
-        records = _save(probed, out / "probes")
+        records = _save(probed, out)
     with _step("index and search", seconds):
         built = {name: index.build(own, out / "index" / own.root.name) for name, own in vectors.items()}
         scored = (_search_scores(built, column, seed) for column in probed)
@@ -82,10 +82,7 @@ def run(
             "broken": len(packed.broken),
         },
         "encoder": {"class": type(untrained).__name__, "digest": encoders[PRETRAINED].digest()},
-        "probes": {
-            name: {who: path.relative_to(out).as_posix() for who, path in own.items()}
-            for name, own in records.items()
-        },
+        "probes": records,
         "unprobed": unprobed,
         "search": search,
         "neighbours": neighbours,
@@ -122,20 +119,24 @@ def _probe_columns(
     return probed, unprobed
 
 
-def _save(probed: dict[str, dict[str, ProbeResult]], folder: Path) -> dict[str, dict[str, Path]]:
-    """Writes every result as a record; those of an earlier run with other columns are gone afterwards."""
+def _save(probed: dict[str, dict[str, ProbeResult]], out: Path) -> dict[str, dict[str, str]]:
+    """Writes every result as a record, and takes away those that an earlier run left of other columns.
+
+    Returns their paths inside `out`, by column and encoder.
+    """
+    earlier = json.loads((out / "results.json").read_text())["probes"] if (out / "results.json").is_file() else {}
     written = {
-        column: {who: folder / f"{quote(column, safe='')}-{who.replace(' ', '-')}.json" for who in results}
+        column: {who: f"probes/{quote(column, safe='')}-{who.replace(' ', '-')}.json" for who in results}
         for column, results in probed.items()
     }
     kept = {path for own in written.values() for path in own.values()}
-    for old in folder.glob("*.json") if folder.is_dir() else ():
-        if old not in kept:
-            old.unlink()
-            old.with_suffix(".npz").unlink(missing_ok=True)
+    # version 0.1 held the results themselves there
+    for path in {path for own in earlier.values() for path in own.values() if isinstance(path, str)} - kept:
+        (out / path).unlink(missing_ok=True)
+        (out / path).with_suffix(".npz").unlink(missing_ok=True)
     for column, results in probed.items():
         for who, result in results.items():
-            result.save(written[column][who])
+            result.save(out / written[column][who])
     return written
 
 

@@ -94,6 +94,7 @@ def make_run(root: Path, *, labelled: bool = True) -> Path:
             "broken": 0,
         },
         "encoder": {"class": "Toy", "digest": "00"},
+        "probes": {column: {who: f"probes/{column}-{who}.json" for who in vectors} for column in catalog.columns},
         "unprobed": {"artist": "every artist is in one split"} if labelled else {},
         "search": {"column": "genre", "k": 10, "chance": 0.33, "pretrained": [0.8, 0.7, 0.9]} if labelled else {},
         "neighbours": [

@@ -16,7 +16,6 @@ from ssl_music.cli import parse, verbs
 from ssl_music.encoders import ShortChunk
 from ssl_music.errors import UserError
 from ssl_music.methods import SimCLR
-from ssl_music.metrics import Interval
 from ssl_music.probe import ProbeResult
 from ssl_music.vectors import Vectors
 
@@ -102,26 +101,46 @@ def test_own_folder_without_labels(tmp_path: Path) -> None:
     assert report.page(tmp_path / "run").is_file()
 
 
-def result(value: float, low: float, high: float, like: dict) -> ProbeResult:
-    """A probe's result with another score."""
-    fields = {name: like[name] for name in ProbeResult.__dataclass_fields__}
-    base = ProbeResult(**{**fields, "metrics": {}, "per_tag": []})
-    return replace(base, metrics={"balanced_accuracy": Interval(value, low, high)})
+def test_probes_are_records_that_the_page_reads(first: tuple[Path, dict]) -> None:
+    out, results = first
+    for column, own in results["probes"].items():
+        assert list(own) == [quickstart.PRETRAINED, quickstart.RANDOM, quickstart.LOGMEL]
+        for who, path in own.items():
+            result = ProbeResult.load(out / path)
+            assert (result.column, result.name) == (column, who)
+            assert str(result.metrics[result.primary]) in {cell for line in results["table"] for cell in line}
+
+
+def test_records_of_other_columns_do_not_stay(first: tuple[Path, dict], tmp_path: Path) -> None:
+    out, results = first
+    loaded = {who: ProbeResult.load(out / path) for who, path in results["probes"]["genre"].items()}
+    written = quickstart._save({"genre": loaded, "a/b": loaded}, tmp_path)
+    (tmp_path / "results.json").write_text(json.dumps({"probes": written}))
+    (tmp_path / "probes" / "mine.json").write_text("{}")
+    assert all((tmp_path / path).is_file() for own in written.values() for path in own.values()) and len(written) == 2
+    quickstart._save({"a/b": loaded}, tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")}
+    assert left == {*written["a/b"].values(), "probes/mine.json", "results.json"}
 
 
 def test_verdict_is_honest(first: tuple[Path, dict]) -> None:
-    like = first[1]["probes"]["genre"][quickstart.PRETRAINED]
-    probed = {
-        "genre": {
-            quickstart.PRETRAINED: result(0.6, 0.5, 0.7, like),
-            quickstart.RANDOM: result(0.3, 0.2, 0.4, like),
-            quickstart.LOGMEL: result(0.65, 0.55, 0.75, like),
-        }
-    }
-    assert quickstart._verdict(probed) == [
-        "genre: pretrained beats random initialisation, 0.600 against 0.300 (intervals apart)",
-        "genre: pretrained does NOT beat log-mel statistics, 0.600 against 0.650 (intervals overlap)",
-    ]
+    out, results = first
+    genre = {who: ProbeResult.load(out / path) for who, path in results["probes"]["genre"].items()}
+    worse, better = genre[quickstart.PRETRAINED], genre[quickstart.PRETRAINED]
+    targets = worse.test[0].targets
+    worse = replace(worse, test=[replace(worse.test[0], scores=1 - targets)])
+    better = replace(better, test=[replace(better.test[0], scores=targets)])
+    named = {who: replace(worse, name=who) for who in (quickstart.RANDOM, quickstart.LOGMEL)}
+    named[quickstart.PRETRAINED] = replace(better, name=quickstart.PRETRAINED)
+    wins, _ = quickstart._verdict({"genre": named})
+    assert wins.startswith(
+        "pretrained is better than random initialisation by 1.000 [1.000, 1.000] (balanced accuracy"
+    )
+    named[quickstart.PRETRAINED] = replace(worse, name=quickstart.PRETRAINED)
+    named[quickstart.LOGMEL] = replace(better, name=quickstart.LOGMEL)
+    level, loses = quickstart._verdict({"genre": named})
+    assert "pretrained is not distinguishable from random initialisation" in level
+    assert loses.startswith("log-mel statistics is better than pretrained by 1.000")
 
 
 def test_command_line_takes_the_recipe_and_ones_own_folder(tmp_path: Path) -> None:

@@ -167,6 +167,14 @@ def test_no_run(tmp_path: Path) -> None:
         report.page()
 
 
+def test_a_quickstart_that_lost_its_probes(labelled: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(labelled, run)
+    (run / "probes" / "genre-pretrained.json").unlink()
+    with pytest.raises(UserError, match=r"the records of its 4 probes are not in .*run ssl-music quickstart again"):
+        report.page(run)
+
+
 def test_figures_leave_matplotlib_as_it_was(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     curves = {"train/loss": Curve(np.arange(100.0), np.linspace(4, 2, 100))}

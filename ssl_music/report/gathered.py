@@ -76,6 +76,12 @@ def _in_folder(run: Path) -> Gathered:
     trainings = [(run, folder) for folder in dict.fromkeys(trained) if (folder / "run.json").is_file()]
     results = run / "results.json"
     found = read_json(results) if results.is_file() else {}
+    probes = [path for own in found.get("probes", {}).values() for path in own.values()]
+    if not all(isinstance(path, str) and (run / path).is_file() for path in probes):
+        raise UserError(
+            f"{results}: the records of its {len(probes)} probes are not in {run / 'probes'}; run ssl-music "
+            "quickstart again: it goes on where it was"
+        )
     return Gathered(records, stores, trainings, found, run if found else None)
 
 

@@ -45,7 +45,8 @@ def columns(findings: Findings) -> list[Column]:
     if search:
         values = {name: Interval(*value) for name, value in search.items() if isinstance(value, list)}
         best = max(values, key=lambda name: values[name].value)
-        metric = f"precision@{search['k']}"
+        metric, catalog = f"precision@{search['k']}", findings.results["catalog"]
+        about = {"protocol": "cosine", "split": catalog["split_name"], "catalog": catalog["fingerprint"]}
         found.append(
             Column(
                 f"search by {search['column']}", metric, search["chance"], values, best, set(), {"protocol": "cosine"}
