@@ -47,11 +47,7 @@ def columns(findings: Findings) -> list[Column]:
         best = max(values, key=lambda name: values[name].value)
         metric, catalog = f"precision@{search['k']}", findings.results["catalog"]
         about = {"protocol": "cosine", "split": catalog["split_name"], "catalog": catalog["fingerprint"]}
-        found.append(
-            Column(
-                f"search by {search['column']}", metric, search["chance"], values, best, set(), {"protocol": "cosine"}
-            )
-        )
+        found.append(Column(f"search by {search['column']}", metric, search["chance"], values, best, set(), about))
     return found
 
 
