@@ -103,6 +103,42 @@ def test_one_name_for_two_weights(bench: Path, copied: Path) -> None:
     }
 
 
+def test_one_set_of_weights_has_one_name(bench: Path, copied: Path) -> None:
+    """What a bench calls clmr and a probe calls mine is one encoder; colours know it by both names."""
+    (copied / "bench.json").unlink()
+    for path in (copied / "probes").rglob("clmr.json"):
+        altered(path, name="mine", protocol="knn")
+    found = Findings([copied, bench])
+    assert {task.name: list(task.results) for task in found.tasks} == {
+        "genre · linear": ["byol", "random initialisation", "clmr"],
+        "genre · knn": ["clmr"],
+        "tags · linear": ["byol", "random initialisation", "clmr"],
+        "tags · knn": ["clmr"],
+    }
+    assert found.colours["mine"] == found.colours["clmr"] != found.colours["random initialisation"]
+    assert found.mean_ranks["clmr"] == 1  # alone is no rank
+
+
+def test_who_learned_nothing_is_known_by_class_too(copied: Path) -> None:
+    for path in (copied / "probes").rglob("byol.json"):
+        altered(path, encoder="ssl_music.encoders.statistics.LogMelStatistics")
+    found = Findings([copied])
+    assert found.baselines == {"byol", "random initialisation"} and found.colours["byol"] == "muted"
+
+
+def test_the_card_knows_a_training_only_where_it_is_sure(bench: Path, copied: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    trained = Findings([run]).training_of("pretrained")
+    assert trained is not None and trained.method == "SimCLR"
+    assert Findings([bench, run / "train"]).training_of("clmr") is None
+    report.page(bench, run / "train", out=tmp_path / "out")
+    assert "SimCLR" not in (tmp_path / "out" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    facts = read_record(copied / "bench.json").facts["encoders"]
+    altered(copied / "bench.json", encoders={**facts, "byol": {**facts["byol"], "run": str(run / "train")}})
+    made = {name: Findings([copied]).training_of(name) for name in ENCODERS}
+    assert made["byol"] is not None and made["clmr"] is None
+
+
 def test_every_evaluation_has_its_part(page: str, bench: Path) -> None:
     for heading in ("With few labels", "When the sound changes", "From segments to a song", "Songs over time"):
         assert f"<h2>{heading}</h2>" in page

@@ -1,15 +1,27 @@
 """Pages that people look at: one HTML file that needs no network, and its figures as PNG beside it.
 
-run ──Run──> facts ──figures, map──> pictures ──sections──> page.html
+RUN… ──gathered──> records, stores, trainings ──Findings──> tasks ──parts──> page.html, figures/, MODEL_CARD.md
 
-run        Run: the run folder of a quickstart, read back
-palette    colours for light and dark, safe for colour-blind readers
-figures    loss, collapse and score figures: the one door to matplotlib
-map        vectors → a place for each song (t-SNE), and its class in each label column
-scatter    the map as SVG with titles and a legend to point at, and as a figure
+gathered   what lies in the folders: records of evaluations, stores of vectors, trainings, a quickstart's rest
+naming     what encoders are called: one name for one set of weights
+tasks      results of the same question, and their paired differences
+findings   Findings: all of it, and whom the page is about
+trainings  the facts and curves of a training
+beside     the files beside the page, and what of them the page shows
+
+scores     the table of encoders × tasks, and the verdict
+taskwise   each task in full; tagwise: one encoder tag by tag
+studies    few labels, altered sound, pooling
+placed     the map of the catalog; map: t-SNE, scatter: as SVG with names to point at
+heard      taggrams of chosen songs
 songs      a few seconds of a packed song → an audio player inside the page
-sections   one function a part of the page
+sections   how the page opens, training, time, what to run next
+provenance where the numbers come from
+card       the model card
 page       page: the whole of it
+
+figures    how every figure looks: the one door to matplotlib; loss and collapse curves
+palette    colours for light and dark, safe for colour-blind readers
 
 records ──one file a question──> figures and rows of numbers
 

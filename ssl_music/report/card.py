@@ -12,12 +12,13 @@ from ssl_music.probe import NAMES, ProbeResult
 from ssl_music.report.findings import Findings
 from ssl_music.report.provenance import command, hearing
 from ssl_music.report.tagwise import by_support, tag_line, told_metrics
-from ssl_music.report.tasks import KINDS, Task
+from ssl_music.report.tasks import KINDS, Task, asked
 from ssl_music.report.text import spelled
 from ssl_music.report.trainings import Training
 
 UNSTATED = "*Not stated: nothing in the evaluated folders says it. To be written by the model's authors.*"
 WEAKEST = 5  #: tags that the card names as read worst
+CATALOG = ("split", "split_name", "fingerprint")  #: what a training says of its catalog
 FEW = 10  #: groups or tracks below which a tag's score rests on little
 
 
@@ -31,7 +32,7 @@ def model_card(findings: Findings, *, title: str | None = None) -> str:
         "Factors": _factors(name, tasks),
         "Metrics": _metrics(tasks),
         "Evaluation data": _evaluation(tasks),
-        "Training data": _training_data(findings),
+        "Training data": _training_data(findings.training_of(name)),
         "Quantitative analyses": _analyses(findings, name, tasks),
         "Ethical considerations": UNSTATED,
         "Caveats and recommendations": _caveats(findings, name, tasks),
@@ -72,7 +73,7 @@ def _details(findings: Findings, name: str, tasks: Sequence[Task]) -> str:
         if store is not None:
             heard = hearing(store.header)
             told |= {"Hears": heard["hears"], "Embedding dimensions": heard["dimensions"]}
-    own = training_of(findings, name)
+    own = findings.training_of(name)
     if own is not None:
         facts = own.facts
         told |= {
@@ -91,14 +92,6 @@ def _details(findings: Findings, name: str, tasks: Sequence[Task]) -> str:
         if value not in (None, "")
     ]
     return "\n".join([*lines, "- **License, authors, contact:** not stated"])
-
-
-def training_of(findings: Findings, name: str) -> Training | None:
-    """The training that made the encoder: of its name, or the quickstart's, or the only one."""
-    named = [own for own in findings.trainings if own.name == name]
-    if named:
-        return named[0]
-    return findings.trainings[0] if len(findings.trainings) == 1 else None
 
 
 def _factors(name: str, tasks: Sequence[Task]) -> str:
@@ -123,10 +116,10 @@ def _metrics(tasks: Sequence[Task]) -> str:
     if not tasks:
         return "None."
     seen = list(dict.fromkeys(NAMES[metric] for task in tasks for metric in task.first.metrics))
-    protocols = sorted({task.first.protocol for task in tasks})
+    protocols = "\n".join(f"- {plain(task.name)}: {plain(asked(task)['protocol'])}" for task in tasks)
     return (
-        f"{', '.join(seen)}; of a small classifier (protocol {', '.join(protocols)}) on frozen embeddings, fitted on "
-        "the training split, its settings chosen on the validation split. Intervals are 95 % percentile bootstrap "
+        f"{', '.join(seen)}. Protocols:\n\n{protocols}\n\nClassifiers are fitted on the training split of frozen "
+        "embeddings, their settings chosen on the validation split. Intervals are 95 % percentile bootstrap "
         "intervals over the units below; differences are from a paired bootstrap over the same tracks."
     )
 
@@ -149,17 +142,12 @@ def _evaluation(tasks: Sequence[Task]) -> str:
     return rows(["task", "kind", "tags", "split", "catalog", "tracks", "intervals over"], lines)
 
 
-def _training_data(findings: Findings) -> str:
-    lines = []
-    for own in findings.trainings:
-        catalog = own.facts.get("catalog", {})
-        lines.append(
-            [own.name, own.facts.get("tracks", "–"), catalog.get("split", "–"), catalog.get("split_name", "–"),
-             catalog.get("fingerprint", "–")]
-        )  # fmt: skip
-    if not lines:
-        return "*Not known: the evaluated folders hold no training.*"
-    return rows(["training", "tracks", "split", "of", "catalog"], lines)
+def _training_data(own: Training | None) -> str:
+    if own is None:
+        return "*Not known: the evaluated folders hold no training that is surely this encoder's.*"
+    catalog = own.facts.get("catalog", {})
+    line = [own.name, own.facts.get("tracks", "–"), *(catalog.get(key, "–") for key in CATALOG)]
+    return rows(["training", "tracks", "split", "of", "catalog"], [line])
 
 
 def _analyses(findings: Findings, name: str, tasks: Sequence[Task]) -> str:
@@ -193,10 +181,9 @@ def _analyses(findings: Findings, name: str, tasks: Sequence[Task]) -> str:
 
 def _caveats(findings: Findings, name: str, tasks: Sequence[Task]) -> str:
     said = []
-    for training in findings.trainings:
-        if training.facts.get("collapsed"):
-            why = plain("; ".join(training.facts["collapsed"]))
-            said.append(f"The training {plain(training.name)} has collapsed: {why}.")
+    training = findings.training_of(name)
+    if training is not None and training.facts.get("collapsed"):
+        said.append(f"The training has collapsed: {plain('; '.join(training.facts['collapsed']))}.")
     for task in tasks:
         own = task.results[name]
         if own.shared_groups:

@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from ssl_music._ledger.table import TABLE
 from ssl_music._records import Record
 from ssl_music.errors import unknown_name
 from ssl_music.pack import Pack
 from ssl_music.probe import ProbeResult
-from ssl_music.report.gathered import gathered, training_of
+from ssl_music.report.gathered import gathered, read_training
+from ssl_music.report.naming import named, named_by_bench
 from ssl_music.report.palette import encoder_colours, is_baseline
-from ssl_music.report.tasks import Probed, Task, tasks
+from ssl_music.report.tasks import Task, tasks
+from ssl_music.report.trainings import Training
 from ssl_music.vectors import Vectors
 
 PRETRAINED = "pretrained"
+BASELINE = "muted"  #: the colour of what is only there to be beaten
 
 
 class Findings:
@@ -37,10 +41,13 @@ class Findings:
         self.results: dict[str, Any] = found.results
         self.quickstart = found.quickstart
         self._records = [record for _, record in found.records]
-        probed = _probed([(run, record) for run, record in found.records if record.kind == "probe"])
-        self.tasks = tasks(probed, _named_by_bench(self._records))
+        given = named_by_bench(self._records)
+        probed, self._aliases = named([one for one in found.records if one[1].kind == "probe"], given)
+        self.tasks = tasks(probed, given)
         self._stores = [store for _, store in found.stores]
-        self.trainings = [training_of(run, folder) for run, folder in found.trainings]
+        self.trainings = [read_training(folder) for _, folder in found.trainings]
+        self._trained_in = [run for run, _ in found.trainings]
+        self._stored_in = [run for run, _ in found.stores]
         if encoder is not None and encoder not in self.encoders:
             raise unknown_name("encoder of the report", encoder, self.encoders)
         self._asked = encoder
@@ -54,28 +61,39 @@ class Findings:
     @cached_property
     def encoders(self) -> list[str]:
         """Every encoder that was probed, the one of best mean rank first; then those of the other records."""
-        further = [name for record in self._records for name in _names(record)]
-        return [*sorted(self.mean_ranks, key=lambda name: self.mean_ranks[name]), *self._unranked(further)]
-
-    def _unranked(self, names: Sequence[str]) -> list[str]:
-        return [name for name in dict.fromkeys(names) if name not in self.mean_ranks]
+        probed = [name for task in self.tasks for name in task.results]
+        further = [self._aliases.get(name, name) for record in self._records for name in _names(record)]
+        ranked = sorted(self.mean_ranks, key=lambda name: self.mean_ranks[name])
+        return list(dict.fromkeys([*ranked, *probed, *further]))
 
     @cached_property
     def mean_ranks(self) -> dict[str, float]:
-        """Encoder → its mean rank over the tasks it took part in, 1 the best; ties share the mean of their ranks."""
+        """Encoder → its mean rank over the tasks in which it met others, 1 the best; ties share the mean rank."""
         ranks: dict[str, list[float]] = {}
         for task in self.tasks:
-            values = {name: task.value(name).value for name in task.results}
-            for name, value in values.items():
-                above = sum(other > value for other in values.values())
-                same = sum(other == value for other in values.values())
-                ranks.setdefault(name, []).append(above + (same + 1) / 2)
+            if len(task.results) > 1:
+                values = [-task.value(name).value for name in task.results]
+                for name, rank in zip(task.results, rankdata(values), strict=True):
+                    ranks.setdefault(name, []).append(float(rank))
         return {name: float(np.mean(own)) for name, own in ranks.items()}
 
     @cached_property
+    def baselines(self) -> set[str]:
+        """Encoders that learned nothing beforehand: by their class, by what the bench says of them, by their name."""
+        found = {name for name in self.encoders if is_baseline(name)}
+        for task in self.tasks:
+            found |= {name for name, one in task.results.items() if one.origin.encoder.endswith("Statistics")}
+        for record in self.records("bench"):
+            facts = record.facts["encoders"]
+            found |= {self._aliases.get(name, name) for name, own in facts.items() if own.get("fresh")}
+        return found
+
+    @cached_property
     def colours(self) -> dict[str, str]:
-        """Encoder → the palette's name of its colour on the whole page."""
-        return encoder_colours(self.encoders)
+        """Encoder → the palette's name of its colour on the whole page, under every name that it has in a record."""
+        found = encoder_colours([name for name in self.encoders if name not in self.baselines])
+        found |= dict.fromkeys(self.baselines, BASELINE)
+        return found | {alias: found[name] for alias, name in self._aliases.items() if name in found}
 
     @cached_property
     def featured(self) -> str:
@@ -84,13 +102,19 @@ class Findings:
             return self._asked
         if self.quickstart is not None and (PRETRAINED in self.encoders or not self.encoders):
             return PRETRAINED
-        learned = [name for name in self.encoders if not is_baseline(name)]
+        learned = [name for name in self.encoders if name not in self.baselines]
         return next(iter([*learned, *self.encoders]), "")
 
     def shown(self, task: Task) -> str:
-        """The encoder whose tags a task shows: the one asked for, or that the page is about, or the best."""
-        subject = self._asked or (self.featured if self.quickstart is not None else task.best)
-        return subject if subject in task.results else task.best
+        """Whose tags a task shows, and whom its verdict is about.
+
+        The encoder that was asked for, or that the quickstart trained, or the best of those that learned something.
+        """
+        subject = self._asked or (self.featured if self.quickstart is not None else "")
+        if subject in task.results:
+            return subject
+        learned = [name for name in task.results if name not in self.baselines]
+        return max(learned or task.results, key=lambda name: task.value(name).value)
 
     def store_of(self, result: ProbeResult) -> Vectors | None:
         """The vectors that a result was computed from, where they are at hand."""
@@ -100,6 +124,25 @@ class Findings:
             if same == (result.origin.digest, result.origin.catalog_fingerprint, result.origin.split_name):
                 return store
         return None
+
+    def training_of(self, encoder: str) -> Training | None:
+        """The training that made an encoder, as far as that is sure.
+
+        It is what the bench says, or the quickstart, or the folder that holds both: that one training and vectors of
+        the encoder's weights.
+        """
+        digests = {task.results[encoder].origin.digest for task in self.tasks if encoder in task.results}
+        sure = set()
+        for record in self.records("bench"):
+            facts = record.facts["encoders"].values()
+            sure |= {Path(own["run"]).resolve() for own in facts if own.get("run") and own.get("digest") in digests}
+        if self.quickstart is not None and encoder == PRETRAINED:
+            sure.add((self.quickstart / "train").resolve())
+        for run, store in zip(self._stored_in, self._stores, strict=True):
+            if store.header["digest"] in digests and self._trained_in.count(run) == 1:
+                sure.add(self.trainings[self._trained_in.index(run)].root.resolve())
+        made = [training for training in self.trainings if training.root.resolve() in sure]
+        return made[0] if len(made) == 1 else None
 
     @cached_property
     def store(self) -> Vectors | None:
@@ -117,35 +160,6 @@ class Findings:
         known = store.header["columns"]
         asked = [task.first.column for task in self.tasks if task.first.column in known]
         return {name: known[name] for name in dict.fromkeys([*asked, *known])}
-
-
-def _probed(found: Sequence[tuple[Path, Record]]) -> list[Probed]:
-    """Each probe under its encoder's name; names that stand for several weights also say from which folder."""
-    results = [(run, record, ProbeResult.of(record)) for run, record in found]
-    weights: dict[tuple[str, str], set[str]] = {}
-    for _, _, result in results:
-        key = (result.name, result.origin.catalog_fingerprint)
-        weights.setdefault(key, set()).add(result.origin.digest)
-    doubtful = {name for (name, _), digests in weights.items() if len(digests) > 1}
-    runs = {run for run, _, result in results if result.name in doubtful}
-    named = []
-    for run, record, result in results:
-        name = result.name
-        if name in doubtful:
-            name = f"{name} ({run.resolve().name if len(runs) > 1 else result.origin.digest[:6]})"
-        named.append(Probed(name, result, record))
-    return named
-
-
-def _named_by_bench(records: Sequence[Record]) -> dict[str, str]:
-    """Path of a probe's record → the name that the bench gave its task."""
-    given: dict[str, str] = {}
-    for bench in records:
-        if bench.kind == "bench":
-            for task in bench.facts["tasks"]:
-                folder = bench.path.parent / "probes" / task["name"]
-                given |= {str(r.path): task["name"] for r in records if r.kind == "probe" and r.path.parent == folder}
-    return given
 
 
 def _names(record: Record) -> list[str]:

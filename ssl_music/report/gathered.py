@@ -85,7 +85,7 @@ def _in_folder(run: Path) -> Gathered:
     return Gathered(records, stores, trainings, found, run if found else None)
 
 
-def training_of(run: Path, folder: Path) -> Training:
+def read_training(folder: Path) -> Training:
     """The training in `folder`, named as people named it: by the folder above one that is called run or train."""
     named = folder.resolve()
     if named.name in ("run", "train") and named.parent != named:

@@ -56,7 +56,7 @@ def _question(findings: Findings) -> Question | None:
     for task in sorted(tagging, key=lambda task: task.first.kind != "multi"):
         encoder = findings.shown(task)
         store = findings.store_of(task.results[encoder])
-        if store is not None and task.first.column in store.header["columns"]:
+        if store is not None and task.first.column in store.header["columns"] and len(task.first.tracks) == 3:
             return Question(task, encoder, store)
     return None
 

@@ -135,7 +135,8 @@ def scores(findings: Findings, beside: Beside) -> str:
     for line in dict.fromkeys(key for column in found for key in column.about):
         foot.append([line, *skipped, *(column.about.get(line, "") for column in found)])
     facts = bench_facts(findings, found)
-    beside.rows("scores", bench_rows(facts))
+    ranks = findings.mean_ranks
+    beside.rows("scores", [{**row, "mean rank": ranks.get(str(row["encoder"]))} for row in bench_rows(facts)])
     beside.rows("tasks", [{"task": task.name, **asked(task)} for task in findings.tasks])
     note = (
         "In brackets: 95 % bootstrap intervals over the test tracks, or over groups of tracks that belong together "
@@ -161,8 +162,9 @@ def scores(findings: Findings, beside: Beside) -> str:
 def bench_facts(findings: Findings, found: Sequence[Column]) -> dict:
     """The columns as the facts of a bench record, which is what their figure is drawn from."""
     protocols = {task.name: task.first for task in findings.tasks}
+    named = [name for name in findings.encoders if any(name in column.values for column in found)]
     return {
-        "encoders": {name: {} for column in found for name in column.values},
+        "encoders": {name: {} for name in named},
         "tasks": [
             {
                 "name": column.title,
@@ -176,7 +178,8 @@ def bench_facts(findings: Findings, found: Sequence[Column]) -> dict:
         "table": {column.title: {name: list(value) for name, value in column.values.items()} for column in found},
         "best": {column.title: column.best for column in found},
         "ties": {column.title: sorted(column.level) for column in found},
-        "mean_rank": findings.mean_ranks,
+        # which is what they are ordered by: those without a rank come last
+        "mean_rank": {name: findings.mean_ranks.get(name, len(named)) for name in named},
     }
 
 
@@ -184,7 +187,8 @@ def _rank(findings: Findings, name: str) -> str:
     """The mean rank, and over how many tasks where it did not take part in all."""
     if name not in findings.mean_ranks:
         return "–"
-    own, every = sum(name in task.results for task in findings.tasks), len(findings.tasks)
+    met = [task for task in findings.tasks if len(task.results) > 1]
+    own, every = sum(name in task.results for task in met), len(met)
     return f"{findings.mean_ranks[name]:.1f}" + (f" ({own} of {every})" if own < every else "")
 
 

@@ -48,7 +48,7 @@ def pooling(findings: Findings, beside: Beside) -> str:
     parts = []
     for record in findings.records("pooling"):
         facts = record.facts
-        hops = [f"hop {hop:g} s" for hop in facts["hops_seconds"]]
+        hops = [f"hop {hop:.3g} s" for hop in facts["hops_seconds"]]
         best = [max(row[place][0] for row in facts["table"].values()) for place in range(len(hops))]
         lines, rows = [], []
         for name, row in facts["table"].items():

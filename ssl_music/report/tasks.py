@@ -1,6 +1,5 @@
 """Tasks: probe results that may stand in one column of a table, because they are of the same question."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,6 +14,11 @@ from ssl_music.probe.scoring import Drawn, drawn
 
 #: what people call the kinds of a task
 KINDS = {"single": "one tag a song", "multi": "several tags a song", "numbers": "numbers"}
+#: protocols that are no classifier on stored vectors
+PROTOCOLS = {
+    "outside": "predictions that were made elsewhere",
+    "finetune": "the whole encoder, trained on the labels",
+}
 #: facts in which results of one task agree, beside the tracks that were scored
 AGREEING = ("column", "protocol", "pool", "task", "split_name", "catalog_fingerprint", "tracks", "tags")
 
@@ -79,11 +83,11 @@ class Task:
 def asked(task: Task) -> dict[str, str]:
     """Everything that a reader needs to ask the same again."""
     first = task.first
-    heard = {"vectors": "the mean vector of each track", "scores": "the mean score of each track's chunks"}
+    heard = {"vectors": "on the mean vector of each track", "scores": "on chunks, the mean score of each track's"}
     runs = max(len(result.runs) for result in task.results.values())
     return {
         "column": f"{first.column}, {KINDS[first.kind]}",
-        "protocol": f"{first.protocol} on {heard.get(first.pool, first.pool)}",
+        "protocol": PROTOCOLS.get(first.protocol) or f"{first.protocol} {heard.get(first.pool, first.pool)}",
         "runs": str(runs),
         "split": first.origin.split_name,
         "catalog": first.origin.catalog_fingerprint,
@@ -93,30 +97,22 @@ def asked(task: Task) -> dict[str, str]:
 
 
 def tasks(probed: Sequence[Probed], given: Mapping[str, str]) -> list[Task]:
-    """The results as tasks, in the order of their columns; `given` names some by the path of their record.
+    """The results as tasks, in the order they are met; `given` names some by the path of their record.
 
     A task is called by its column; where several are of one column, also by what they differ in.
     """
     kept: dict[tuple, list[Probed]] = {}
     for one in probed:
         agreeing = (_plain(one.record.facts.get(fact)) for fact in AGREEING)
-        key = (given.get(str(one.record.path), ""), *agreeing, frozenset(one.result.test[0].ids))
-        kept.setdefault(key, []).append(one)
-    names = Counter(key[0] or key[1] for key in kept)
-    found = []
+        kept.setdefault((*agreeing, frozenset(one.result.test[0].ids)), []).append(one)
+    called: dict[str, list[tuple]] = {}
     for key, members in kept.items():
-        name = key[0] or key[1]
-        if names[name] > 1:
-            alike = [other for other in kept if (other[0] or other[1]) == name]
-            name = " · ".join(filter(None, (name, _apart(key, alike))))
-        found.append((name, members))
-    again = Counter(name for name, _ in found)
-    numbered: Counter[str] = Counter()
-    made = []
-    for name, members in found:
-        numbered[name] += 1
-        made.append(Task(f"{name} ({numbered[name]})" if again[name] > 1 else name, members))
-    return made
+        by_bench = [given[str(one.record.path)] for one in members if str(one.record.path) in given]
+        called.setdefault(by_bench[0] if by_bench else str(key[0]), []).append(key)
+    names: dict[tuple, str] = {}
+    for name, alike in called.items():
+        names |= zip(alike, _apart(name, alike), strict=True)
+    return [Task(names[key], members) for key, members in kept.items()]
 
 
 def _each_once(probed: Sequence[Probed]) -> list[Probed]:
@@ -140,16 +136,22 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _apart(key: tuple, alike: Sequence[tuple]) -> str:
-    """The facts of a task in which others of its name differ."""
-    said = []
-    for place, fact in enumerate(AGREEING, 1):
-        if len({other[place] for other in alike}) > 1:
-            said.append(f"{len(key[place])} tags" if fact == "tags" else _told(fact, key[place]))
-    return ", ".join(said)
+def _apart(name: str, alike: Sequence[tuple]) -> list[str]:
+    """A name for each of these tasks of one name: with the facts that they differ in, as few as tell them apart."""
+    if len(alike) == 1:
+        return [name]
+    told: list[list[str]] = [[] for _ in alike]
+    for place, fact in enumerate(AGREEING):
+        if len({key[place] for key in alike}) > 1 and len(set(map(tuple, told))) < len(alike):
+            for own, key in zip(told, alike, strict=True):
+                own.append(_told(fact, key[place]))
+    names = [f"{name} · {', '.join(own)}" if own else name for own in told]
+    return [one if names.count(one) == 1 else f"{one} ({names[:at].count(one) + 1})" for at, one in enumerate(names)]
 
 
 def _told(fact: str, value: Any) -> str:
+    if fact == "tags":
+        return f"{len(value)} tags"
     if fact == "tracks":
         return " / ".join(f"{count} {split}" for split, count in value)
     if fact == "pool":

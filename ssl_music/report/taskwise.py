@@ -7,7 +7,6 @@ from ssl_music.probe import NAMES
 from ssl_music.report.beside import Beside
 from ssl_music.report.comparison import difference_figure, difference_rows
 from ssl_music.report.findings import Findings
-from ssl_music.report.palette import is_baseline
 from ssl_music.report.tagwise import OPEN_UP_TO, confusions, curves, tags
 from ssl_music.report.tasks import Task, asked
 from ssl_music.report.text import escaped, facts, folded, paragraph, section, spelled, table
@@ -55,8 +54,8 @@ def few(findings: Findings, task: Task) -> list[str]:
     """The encoders whose curves are drawn: the one shown, the best other, those that learned nothing, then others."""
     shown = findings.shown(task)
     others = sorted((name for name in task.results if name != shown), key=lambda name: -task.value(name).value)
-    learned = [name for name in others if not is_baseline(name)]
-    ordered = [shown, *learned[:1], *(name for name in others if is_baseline(name)), *learned[1:]]
+    learned = [name for name in others if name not in findings.baselines]
+    ordered = [shown, *learned[:1], *(name for name in others if name in findings.baselines), *learned[1:]]
     return ordered[:DRAWN]
 
 
