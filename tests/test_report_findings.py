@@ -183,6 +183,8 @@ def test_songs_over_time(tmp_path: Path) -> None:
     assert "the songs asked for" in page
     with pytest.raises(UserError, match=r"unknown song in .*'nosuch\.wav'"):
         report.page(run, songs=["nosuch.wav"])
+    with pytest.raises(UserError, match=r"songs 05\.wav: .* there are none of an encoder that was probed for tags"):
+        report.page(run / "train", songs=["05.wav"])
     with pytest.raises(UserError, match="unknown encoder of the report 'pretraned'; did you mean 'pretrained'"):
         report.page(run, encoder="pretraned")
     rising = [[0.0, 1.0]] * 6 + [[1.0, 0.0]] * 4

@@ -21,6 +21,7 @@ from ssl_music.report.trainings import Training
 from ssl_music.vectors import Vectors
 
 PRETRAINED = "pretrained"
+DRAWN = 4  #: encoders whose curves and tags are drawn beside each other
 BASELINE = "muted"  #: the colour of what is only there to be beaten
 
 
@@ -90,8 +91,14 @@ class Findings:
 
     @cached_property
     def colours(self) -> dict[str, str]:
-        """Encoder → the palette's name of its colour on the whole page, under every name that it has in a record."""
-        found = encoder_colours([name for name in self.encoders if name not in self.baselines])
+        """Encoder → the palette's name of its colour on the whole page, under every name that it has in a record.
+
+        Hues are few: first come those whose curves the tasks draw.
+        """
+        drawn = [name for place in (0, 1) for task in self.tasks for name in self.drawn(task)[place : place + 1]]
+        found = encoder_colours(
+            [name for name in dict.fromkeys([*drawn, *self.encoders]) if name not in self.baselines]
+        )
         found |= dict.fromkeys(self.baselines, BASELINE)
         return found | {alias: found[name] for alias, name in self._aliases.items() if name in found}
 
@@ -115,6 +122,14 @@ class Findings:
             return subject
         learned = [name for name in task.results if name not in self.baselines]
         return max(learned or task.results, key=lambda name: task.value(name).value)
+
+    def drawn(self, task: Task) -> list[str]:
+        """Whose curves a task draws: the one shown, the best other, those that learned nothing, then others."""
+        shown = self.shown(task)
+        others = sorted((name for name in task.results if name != shown), key=lambda name: -task.value(name).value)
+        learned = [name for name in others if name not in self.baselines]
+        ordered = [shown, *learned[:1], *(name for name in others if name in self.baselines), *learned[1:]]
+        return ordered[:DRAWN]
 
     def store_of(self, result: ProbeResult) -> Vectors | None:
         """The vectors that a result was computed from, where they are at hand."""

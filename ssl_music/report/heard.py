@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_music._records import Record
-from ssl_music.errors import unknown_name
+from ssl_music.errors import UserError, unknown_name
 from ssl_music.probe import Fitted, fit
 from ssl_music.report.beside import Beside
 from ssl_music.report.findings import Findings
@@ -41,10 +41,13 @@ class Told(NamedTuple):
 
 def heard(findings: Findings, beside: Beside, *, songs: Sequence[str] = ()) -> str:
     """Taggrams of these songs, or of those of the test split that change most; then those that were evaluated."""
-    parts = []
     question = _question(findings)
-    if question is not None:
-        parts += _from_vectors(question, beside, songs)
+    if songs and question is None:
+        raise UserError(
+            f"songs {', '.join(songs)}: tags over time are read from vectors, and there are none of an encoder that "
+            "was probed for tags; also give the folder that ssl-music embed or bench wrote"
+        )
+    parts = _from_vectors(question, beside, songs) if question is not None else []
     for record in findings.records("taggram"):
         parts.append(_from_record(record, beside))
     return section("Songs over time", *parts, id="taggrams")

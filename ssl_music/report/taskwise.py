@@ -6,12 +6,10 @@ from ssl_music.metrics import Interval
 from ssl_music.probe import NAMES
 from ssl_music.report.beside import Beside
 from ssl_music.report.comparison import difference_figure, difference_rows
-from ssl_music.report.findings import Findings
+from ssl_music.report.findings import DRAWN, Findings
 from ssl_music.report.tagwise import OPEN_UP_TO, confusions, curves, tags
 from ssl_music.report.tasks import Task, asked
 from ssl_music.report.text import escaped, facts, folded, paragraph, section, spelled, table
-
-DRAWN = 4  #: encoders whose curves and tags are drawn beside each other
 
 
 def taskwise(findings: Findings, beside: Beside) -> str:
@@ -29,7 +27,7 @@ def taskwise(findings: Findings, beside: Beside) -> str:
 
 
 def _task(findings: Findings, task: Task, beside: Beside, *, opened: bool) -> str:
-    shown, drawn, beside = findings.shown(task), few(findings, task), beside.within(task.name)
+    shown, drawn, beside = findings.shown(task), findings.drawn(task), beside.within(task.name)
     name, colours = task.name, findings.colours
     parts = [f'<div class="provenance">{facts(asked(task))}</div>', _metrics(task, beside)]
     if len(task.results) > 1:
@@ -48,15 +46,6 @@ def _task(findings: Findings, task: Task, beside: Beside, *, opened: bool) -> st
         parts.append(f'<div class="figures in-pairs">{figures}</div>')
     size = f"{len(task.first.tags)} tags" if task.first.kind != "numbers" else "numbers"
     return folded(name, f"{size} · {NAMES[task.metric]} · tags of {shown}", *parts, opened=opened, kind="task")
-
-
-def few(findings: Findings, task: Task) -> list[str]:
-    """The encoders whose curves are drawn: the one shown, the best other, those that learned nothing, then others."""
-    shown = findings.shown(task)
-    others = sorted((name for name in task.results if name != shown), key=lambda name: -task.value(name).value)
-    learned = [name for name in others if name not in findings.baselines]
-    ordered = [shown, *learned[:1], *(name for name in others if name in findings.baselines), *learned[1:]]
-    return ordered[:DRAWN]
 
 
 def _metrics(task: Task, beside: Beside) -> str:
