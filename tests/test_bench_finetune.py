@@ -190,3 +190,22 @@ def test_mistakes(music: Pack, encoder: SampleCNN, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="train, valid and test are train, valid, train; wanted three that differ"):
         finetune(encoder, music, "pitch", out=tmp_path, test="train")
     assert not any(tmp_path.iterdir())
+
+
+def test_of_the_lowest_loss_and_the_last_epoch_the_better_one_is_taken(music: Pack, tmp_path: Path) -> None:
+    """Both are asked about valid, by the score that probes choose by."""
+    torch.manual_seed(7)
+    training = Training(epochs=6, patience_epochs=6, batch_size=8, learning_rate=0.03)
+    result = finetune(tiny_encoder("layer"), music, "pitch", out=tmp_path, **{**QUICK, "training": training})
+    reached = {}
+    for kept, tagger in module._candidates(
+        tmp_path / "seed-0" / "tagger.safetensors", tmp_path / "seed-0" / "last.ckpt"
+    ):
+        tracks = music.labelled(music.split("valid"), "pitch")
+        tagged = dict(tag_files([track.path for track in tracks], tagger, progress=False))
+        right = [tagger.tags[int(np.argmax(tagged[track.path]))] == track.labels["pitch"][0] for track in tracks]
+        reached[kept] = float(np.mean(right))  # as many tracks of each tag
+    valid = result.valid[0]
+    chosen = float(np.mean(valid.scores.argmax(axis=1) == valid.targets.argmax(axis=1)))
+    assert chosen == pytest.approx(max(reached.values()))
+    assert set(reached) == {"best", "last"}
