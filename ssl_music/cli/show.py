@@ -12,7 +12,7 @@ from ssl_music._files import replacing
 from ssl_music.errors import UserError
 
 #: names that a training, or an embedding, gives its folder and its files, whatever was trained
-USUAL = ("run", "encoder", "tagger", "best", "vectors")
+USUAL = ("runs", "run", "encoder", "tagger", "best", "vectors")
 
 
 def print_rows(rows: list[dict[str, Any]], format: str, out: Path | None = None) -> None:
