@@ -9,7 +9,6 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,11 +104,6 @@ class Index:
         self._scale = np.array(self.facts["scale"], np.float32)
         self._index = faiss.read_index(str(self.root / DATA))
 
-    @cached_property
-    def ids(self) -> dict[str, int]:
-        """Track id → row number of the vectors."""
-        return {row.id: number for number, row in enumerate(self.vectors.rows)}
-
     def search(
         self, query: np.ndarray, k: int, *, digest: str | None = None, excluded: Sequence[int] | np.ndarray = ()
     ) -> list[Hit]:
@@ -144,9 +138,9 @@ class Index:
         exclude_group: bool = False,
     ) -> list[Hit]:
         """The k tracks nearest to a track of the catalog, or to a passage of it; never the track itself."""
-        if id not in self.ids:
-            raise unknown_name("track id", id, sorted(self.ids)[:10])
-        row = self.ids[id]
+        if id not in self.vectors.row_of:
+            raise unknown_name("track id", id, sorted(self.vectors.row_of)[:10])
+        row = self.vectors.row_of[id]
         query = self.vectors.pooled[row]
         if start_seconds is not None or seconds is not None:
             query = self._passage(row, start_seconds or 0.0, seconds)

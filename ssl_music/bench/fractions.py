@@ -20,6 +20,7 @@ from ssl_music.bench.curves import Curve, Kept, Learnt, Probed, Trained
 from ssl_music.bench.subsets import check_fractions, nested_subsets
 from ssl_music.errors import UserError
 from ssl_music.probe import NAMES
+from ssl_music.probe.chance import chance
 from ssl_music.probe.scoring import primary
 from ssl_music.probe.tables import aligned
 from ssl_music.probe.task import Task, build_task
@@ -138,7 +139,7 @@ def label_efficiency(
         "refit": False,
         "split_name": vectors.header["split_name"],
         "catalog_fingerprint": vectors.header["catalog_fingerprint"],
-        "chance": _chance(task),
+        "chance": chance(task.kind, task.parts["test"].targets)[primary(task.kind)],
         "tags": task.tags,
         "fractions": fractions,
         "seeds": seeds,
@@ -218,13 +219,6 @@ def _point(fraction: float, drawn: np.ndarray, runs: list[float]) -> dict[str, A
 def _mean_count(drawn: np.ndarray) -> int:
     """How many tracks were drawn, on average over the draws: with several tags a track they may differ by a few."""
     return round(float(drawn.sum(axis=1).mean()))
-
-
-def _chance(task: Task) -> float:
-    """What answers that know nothing reach: 1 / tags of test, ROC-AUC one half, R² 0."""
-    if task.kind == "single":
-        return 1 / int(task.parts["test"].targets.any(axis=0).sum())
-    return 0.5 if task.kind == "multi" else 0.0
 
 
 def _cell(point: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.metrics import Interval
 from ssl_music.probe import NAMES, PROTOCOLS, Predictions
-from ssl_music.probe.scoring import Drawn, drawn, interval
+from ssl_music.probe.scoring import Drawn, difference, drawn, drawn_units, interval
 from ssl_music.probe.tables import aligned
 from ssl_music.tagger import Tagger
 from ssl_music.taggram import POOLINGS, learned
@@ -83,7 +83,7 @@ class PoolingStudy:
             rows = [[NAMES[metric], *(cell for hop in hops for cell in (hop, "less the mean"))]]
             for pooling, intervals in table.items():
                 less = self.differences[metric].get(pooling, [])
-                cells = [(str(one), _signed(less[number]) if less else "") for number, one in enumerate(intervals)]
+                cells = [(str(one), f"{less[number]:+}" if less else "") for number, one in enumerate(intervals)]
                 rows.append([pooling, *(cell for pair in cells for cell in pair)])
             lines += ["", *aligned(rows)]
         return "\n".join([*lines, "", PUBLISHED])
@@ -165,7 +165,7 @@ def pooling_study(
         bar = tqdm(poolings, desc=f"pool, hop {hop:.3g} s", unit="pooling", disable=None if progress else True)
         found.append({pooling: one.predictions(pooling) for pooling in bar})
     first = found[0]["mean"]
-    groups = {group or f"\0{row}" for row, group in enumerate(first.groups)}  # without a group: one by itself
+    unit, units = drawn_units(first.groups)
     tables, differences = _compared(found, bootstrap=bootstrap, seed=seed)
     header = stores[0].header
     return PoolingStudy(
@@ -181,8 +181,8 @@ def pooling_study(
         segments=[_segments(store, first.ids) for store in stores],
         tags=first.tags,
         tracks=len(first.ids),
-        unit="tracks" if len(groups) == len(first.ids) else "groups",
-        units=len(groups),
+        unit=unit,
+        units=units,
         split=test,
         seed=seed,
         bootstrap=bootstrap,
@@ -210,22 +210,13 @@ def _compared(found: Sequence[dict[str, Predictions]], *, bootstrap: int, seed: 
             {pooling: drawn(one.matched(first.tags, first.ids), metric, weights) for pooling, one in by.items()}
             for by in found
         ]
-        tables[metric] = {pooling: [interval(metric, [by[pooling]]) for by in at] for pooling in found[0]}
+        tables[metric] = {pooling: [interval(metric, by[pooling]) for by in at] for pooling in found[0]}
         differences[metric] = {
-            pooling: [_difference(by[pooling], by["mean"]) for by in at] for pooling in found[0] if pooling != "mean"
+            pooling: [difference(by[pooling], by["mean"]) for by in at] for pooling in found[0] if pooling != "mean"
         }
     return tables, differences
-
-
-def _difference(one: Drawn, mean: Drawn) -> Interval:
-    return metrics.paired_interval(float(one.value), float(mean.value), one.draws, mean.draws)
 
 
 def _segments(store: Vectors, ids: Sequence[str]) -> int:
     scored = set(ids)
     return int(np.sum([row.count for row in store.rows if row.id in scored]))
-
-
-def _signed(interval: Interval) -> str:
-    value, low, high = interval
-    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"

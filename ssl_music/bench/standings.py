@@ -7,7 +7,9 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ssl_music.metrics import Interval
-from ssl_music.probe import NAMES, ProbeResult, paired
+from ssl_music.probe import NAMES, ProbeResult
+from ssl_music.probe.paired import drawn_together
+from ssl_music.probe.scoring import difference
 from ssl_music.probe.tables import aligned
 
 #: results by task and encoder, both in their order
@@ -23,11 +25,15 @@ def standings(results: Results, *, reference: str) -> dict[str, Any]:
     table, best, ties, differences = {}, {}, {}, {}
     for task, row in results.items():
         values = {name: result.metrics[result.primary] for name, result in row.items()}
+        metric = next(iter(row.values())).primary
+        drawn = dict(zip(row, drawn_together(list(row.values()), metric), strict=True))
         first = max(values, key=lambda name: values[name].value)
         table[task] = {name: list(interval) for name, interval in values.items()}
         best[task] = first
-        ties[task] = [name for name in row if name != first and paired(row[first], row[name]).low <= 0]
-        differences[task] = {name: list(paired(row[name], row[reference])) for name in row if name != reference}
+        ties[task] = [name for name in row if name != first and difference(drawn[first], drawn[name]).low <= 0]
+        differences[task] = {
+            name: list(difference(drawn[name], drawn[reference])) for name in row if name != reference
+        }
     return {
         "table": table,
         "best": best,
@@ -59,7 +65,7 @@ def told(results: Results, facts: Mapping[str, Any]) -> str:
         cells = []
         for task in tasks:
             mark = "*" if name == facts["best"][task] else "≈" if name in facts["ties"][task] else " "
-            cells.append(_interval(Interval(*facts["table"][task][name])) + mark)
+            cells.append(f"{Interval(*facts['table'][task][name])}{mark}")
         rows.append([name, *cells, f"{facts['mean_rank'][name]:.2f}"])
     chances = [f"{one.chance[one.primary]:.3f} " + " " * len("[0.000, 0.000] ") for one in firsts.values()]
     rows.append(["chance", *chances, ""])
@@ -69,7 +75,7 @@ def told(results: Results, facts: Mapping[str, Any]) -> str:
     if others:
         rows = [[f"less {facts['reference']}", *tasks]]
         for name in others:
-            rows.append([name, *(_interval(Interval(*facts["differences"][task][name]), sign="+") for task in tasks)])
+            rows.append([name, *(f"{Interval(*facts['differences'][task][name]):+}" for task in tasks)])
         lines += ["", *aligned(rows)]
     return "\n".join(lines)
 
@@ -81,8 +87,3 @@ def _task_line(name: str, result: ProbeResult) -> str:
         f"over {result.units} {result.unit}; split {result.origin.split_name}, catalog "
         f"{result.origin.catalog_fingerprint}"
     )
-
-
-def _interval(interval: Interval, *, sign: str = "") -> str:
-    value, low, high = (f"{number:{sign}.3f}" for number in interval)
-    return f"{value} [{low}, {high}]"

@@ -164,7 +164,7 @@ def _hits(
     exclude_artist: bool,
     exclude_group: bool,
 ) -> list[Any]:
-    if query in found.ids and not Path(query).is_file():
+    if query in found.vectors.row_of and not Path(query).is_file():
         return found.search_track(
             query,
             k,
@@ -176,7 +176,7 @@ def _hits(
     if not Path(query).exists():
         from ssl_music.errors import unknown_name
 
-        raise unknown_name("track id (and no such file)", query, sorted(found.ids)[:10])
+        raise unknown_name("track id (and no such file)", query, sorted(found.vectors.row_of)[:10])
     if checkpoint is None:
         raise UserError("a file has to be embedded first: give --checkpoint, the weights that made the vectors")
     if exclude_artist or exclude_group:

@@ -1,6 +1,6 @@
 """Scores as pure functions: NumPy arrays in, numbers out.
 
-base         Macro and macro, the mean over tags; Interval; the checks of what comes in
+base         Macro and macro, the mean over tags; Interval; units of items; the checks of what comes in
 ranking      areas under the ROC and the precision-recall curve, per tag and micro
 curves       the points of these curves
 decisions    accuracy, balanced accuracy, precision, recall, F-beta: of class numbers, or of 0/1 decisions per tag
@@ -21,7 +21,7 @@ and names those left out. NaN in the input, other shapes and targets that are no
 """
 
 from ssl_music.metrics.agreement import average_cosine_similarity
-from ssl_music.metrics.base import Interval, Macro, macro, macro_draws
+from ssl_music.metrics.base import Interval, Macro, macro, macro_draws, units_of
 from ssl_music.metrics.calibration import (
     Reliability,
     expected_calibration_error,
@@ -106,4 +106,5 @@ __all__ = [
     "thresholds_for_precision",
     "top_label",
     "top_label_calibration_error",
+    "units_of",
 ]

@@ -1,5 +1,6 @@
-"""What every metric shares: the mean over tags, an interval, weighted sums, and the checks of what comes in."""
+"""What every metric shares: the mean over tags, an interval, units, weighted sums, the checks of what comes in."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +20,22 @@ class Macro(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A score between the bounds of its interval."""
+    """A score between the bounds of its interval; formatted, each number is.
+
+    >>> f"{Interval(0.5, 0.4, 0.6)}, a difference {Interval(0.05, -0.01, 0.1):+}, {Interval(0.5, 0.4, 0.6):.1f}"
+    '0.500 [0.400, 0.600], a difference +0.050 [-0.010, +0.100], 0.5 [0.4, 0.6]'
+    """
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return format(self)
+
+    def __format__(self, form: str) -> str:
+        value, low, high = (format(number, form if "." in form else f"{form}.3f") for number in self)
+        return f"{value} [{low}, {high}]"
 
 
 def macro(per_tag: np.ndarray) -> Macro:
@@ -49,6 +58,15 @@ def macro_draws(per_tag: np.ndarray) -> np.ndarray:
     scored = ~np.isnan(per_tag)
     with np.errstate(invalid="ignore"):  # 0/0 is meant: no tag with a score, no mean
         return np.where(scored, per_tag, 0.0).sum(axis=-1) / scored.sum(axis=-1)
+
+
+def units_of(groups: Sequence[str]) -> np.ndarray:
+    """The number of the unit that each item belongs to: its group, or itself where that has no name. Shape: (N,).
+
+    >>> units_of(["b", "", "b", ""])
+    array([2, 0, 2, 1])
+    """
+    return np.unique([name or f"\0{row}" for row, name in enumerate(groups)], return_inverse=True)[1]
 
 
 def matrix(name: str, values: np.ndarray) -> np.ndarray:

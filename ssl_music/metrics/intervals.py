@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 from ssl_music.errors import UserError
-from ssl_music.metrics.base import Interval
+from ssl_music.metrics.base import Interval, units_of
 
 
 def bootstrap_weights(groups: Sequence[str], *, draws: int, seed: int) -> np.ndarray:
@@ -20,8 +20,7 @@ def bootstrap_weights(groups: Sequence[str], *, draws: int, seed: int) -> np.nda
     """
     if draws < 1 or not len(groups):
         raise UserError(f"a bootstrap wants one draw or more of one item or more; came {draws} of {len(groups)}")
-    names = [name or f"\0{row}" for row, name in enumerate(groups)]
-    _, member = np.unique(names, return_inverse=True)
+    member = units_of(groups)
     count = int(member.max()) + 1
     drawn = np.random.default_rng(seed).integers(count, size=(draws, count))
     drawn += np.arange(draws)[:, None] * count

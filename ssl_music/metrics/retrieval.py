@@ -14,7 +14,7 @@ import numpy as np
 
 from ssl_music.errors import UserError
 from ssl_music.metrics import base
-from ssl_music.metrics.base import binary, weighted_mean, weighting
+from ssl_music.metrics.base import binary, units_of, weighted_mean, weighting
 
 
 def precision_at_k(
@@ -171,7 +171,7 @@ def _groups(excluded: Sequence[str] | None, count: int) -> np.ndarray:
         return np.arange(count)
     if len(excluded) != count:
         raise UserError(f"excluded must name a group for each of the {count} items; came {len(excluded)}")
-    return np.unique([name or f"\0{row}" for row, name in enumerate(excluded)], return_inverse=True)[1]
+    return units_of(excluded)
 
 
 def _in_common(targets: np.ndarray, queries: np.ndarray, neighbours: np.ndarray) -> np.ndarray:

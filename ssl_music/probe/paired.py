@@ -1,12 +1,12 @@
 """Two encoders on the same tracks: how far apart they are, and whether that can be told."""
 
-import numpy as np
+from collections.abc import Sequence
 
 from ssl_music import metrics
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.metrics import Interval
 from ssl_music.probe.result import ProbeResult
-from ssl_music.probe.scoring import drawn
+from ssl_music.probe.scoring import Drawn, averaged, difference, drawn
 
 #: of a result that two must have in common
 COMPARED = ("column", "kind", "tracks")
@@ -18,19 +18,24 @@ def paired(a: ProbeResult, b: ProbeResult, metric: str | None = None) -> Interva
     What both find hard does not widen it, so two encoders whose intervals overlap may differ for sure. Tracks and
     tags are matched by name. Results of other tracks are an error that names the difference.
     """
-    metric = metric or a.primary
-    check_comparable(a, b)
-    for result in (a, b):
-        if metric not in result.metrics:
-            raise unknown_name("metric", metric, list(result.metrics))
-    first = a.test[0]
-    weights = metrics.bootstrap_weights(first.groups, draws=a.bootstrap, seed=a.seed)
-    values, draws = [], []
-    for result in (a, b):
-        runs = [drawn(one.matched(first.tags, first.ids), metric, weights) for one in result.test]
-        values.append(float(np.mean([run.value for run in runs])))
-        draws.append(np.mean([run.draws for run in runs], axis=0))
-    return metrics.paired_interval(values[0], values[1], draws[0], draws[1])
+    return difference(*drawn_together([a, b], metric or a.primary))
+
+
+def drawn_together(results: Sequence[ProbeResult], metric: str) -> list[Drawn]:
+    """What each result reaches on all tracks and in the same draws of them, the mean over its runs.
+
+    Any two of these have a `scoring.difference`: of many results, cheaper than `paired` of each two.
+    """
+    first = results[0]
+    for result in results:
+        check_comparable(first, result)
+        _check_metric(metric, result)
+    seen = first.test[0]
+    weights = metrics.bootstrap_weights(seen.groups, draws=first.bootstrap, seed=first.seed)
+    return [
+        averaged([drawn(run.matched(seen.tags, seen.ids), metric, weights) for run in result.test])
+        for result in results
+    ]
 
 
 def intervals_apart(a: ProbeResult, b: ProbeResult, metric: str) -> bool:
@@ -39,8 +44,7 @@ def intervals_apart(a: ProbeResult, b: ProbeResult, metric: str) -> bool:
     Stricter than `paired`: intervals that overlap a little may still differ.
     """
     for result in (a, b):
-        if metric not in result.metrics:
-            raise unknown_name("metric", metric, list(result.metrics))
+        _check_metric(metric, result)
     first, second = a.metrics[metric], b.metrics[metric]
     return first.low > second.high or second.low > first.high
 
@@ -58,3 +62,8 @@ def check_comparable(a: ProbeResult, b: ProbeResult) -> None:
         if mine != theirs:
             told = "differ" if fact == "tracks that were scored" else f"is {mine} and {theirs}"
             raise UserError(f"{a.name} and {b.name} are not comparable: {fact} {told}")
+
+
+def _check_metric(metric: str, result: ProbeResult) -> None:
+    if metric not in result.metrics:
+        raise unknown_name("metric", metric, list(result.metrics))

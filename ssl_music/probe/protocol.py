@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from ssl_music import metrics
 from ssl_music.errors import UserError
+from ssl_music.probe.chance import chance
 from ssl_music.probe.fitted import PROTOCOLS, SEEDED, Fitted, fit
 from ssl_music.probe.predictions import Predictions
 from ssl_music.probe.result import Origin, ProbeResult
-from ssl_music.probe.scoring import scores
+from ssl_music.probe.scoring import drawn_units, scores
 from ssl_music.vectors import Vectors
 
 
@@ -148,7 +148,7 @@ def assembled(
     valid = [one.matched(first.tags, one.ids) for one in valid]
     split = list(tracks)[-1]
     found = scores(test, valid, left_out=left_out.get(split, []), bootstrap=bootstrap, seed=seed)
-    groups = {group or f"\0{row}" for row, group in enumerate(first.groups)}
+    unit, units = drawn_units(first.groups)
     return ProbeResult(
         name=name,
         column=first.column,
@@ -158,14 +158,14 @@ def assembled(
         settings=settings,
         tags=first.tags,
         metrics=found.metrics,
-        chance=_chance(first, train_targets),
+        chance=chance(first.kind, first.targets, train_targets),
         further=found.further,
         per_tag=found.per_tag,
         runs=found.runs,
         over_runs=found.over_runs,
         tracks=tracks,
-        unit="tracks" if len(groups) == len(first.ids) else "groups",
-        units=len(groups),
+        unit=unit,
+        units=units,
         left_out=left_out,
         shared_groups=shared_groups,
         seed=seed,
@@ -174,26 +174,3 @@ def assembled(
         test=list(test),
         valid=list(valid),
     )
-
-
-def _chance(predictions: Predictions, train_targets: np.ndarray | None) -> dict[str, float]:
-    """What answers that know nothing of the vectors reach: the level to hold every metric against.
-
-    Balanced accuracy: one tag for all, 1 / tags. Accuracy: always the most frequent tag of train. ROC-AUC: one half.
-    PR-AUC: the share of tracks with the tag. R²: 0 and the mean absolute error of the median of train. All over the
-    tags that the test split has.
-    """
-    targets = predictions.targets
-    if predictions.kind == "numbers":
-        if train_targets is None:
-            return {"r2": 0.0}
-        guess = np.broadcast_to(np.median(train_targets, axis=0), targets.shape)
-        error = metrics.macro(metrics.mean_absolute_error(targets, guess))
-        return {"r2": 0.0, "mean_absolute_error": error.value}
-    share = targets.mean(axis=0)
-    scored = (share > 0) & (share < 1)
-    areas = {"roc_auc": 0.5, "pr_auc": float(share[scored].mean())}
-    if predictions.kind == "multi":
-        return areas
-    common = {} if train_targets is None else {"accuracy": float(share[train_targets.sum(axis=0).argmax()])}
-    return {"balanced_accuracy": 1 / int(scored.sum()), **common, **areas}

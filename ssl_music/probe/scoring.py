@@ -82,7 +82,7 @@ def scores(
     further = [_further(one, own) for one, own in zip(test, limits, strict=True)]
     runs = [{name: float(drawn.value) for name, drawn in run.items()} for run in whole]
     return Scores(
-        {name: interval(name, [run[name] for run in whole]) for name in whole[0]},
+        {name: interval(name, averaged([run[name] for run in whole])) for name in whole[0]},
         {name: float(np.mean([run[name] for run in further])) for name in further[0]},
         _tag_scores(first, tags, thresholds, left_out),
         runs,
@@ -188,7 +188,7 @@ def _tag_scores(
     thresholds: Sequence[np.ndarray],
     left_out: Sequence[str],
 ) -> list[TagScore]:
-    groups = [group or f"\0{row}" for row, group in enumerate(first.groups)]  # without a group: one by itself
+    units = metrics.units_of(first.groups)
     told = []
     for number, tag in enumerate(first.tags):
         if tag in left_out:
@@ -200,8 +200,8 @@ def _tag_scores(
             TagScore(
                 tag,
                 int(having.sum()),
-                len({groups[row] for row in np.flatnonzero(having)}),
-                {name: interval(name, drawns) for name, drawns in own.items()},
+                len(np.unique(units[having])),
+                {name: interval(name, averaged(drawns)) for name, drawns in own.items()},
                 float(np.mean([limits[number] for limits in thresholds])) if thresholds else None,
                 _over_runs({name: [float(drawn.value) for drawn in drawns] for name, drawns in own.items()}),
             )
@@ -209,11 +209,29 @@ def _tag_scores(
     return told
 
 
-def interval(metric: str, runs: Sequence[Drawn]) -> Interval:
-    """The mean over runs, between the percentiles of its draws; those of PR-AUC are biased."""
-    value = float(np.mean([run.value for run in runs]))
-    draws = np.mean([run.draws for run in runs], axis=0)
-    return metrics.percentile_interval(value, draws, bias_corrected=metric == "pr_auc")
+def averaged(runs: Sequence[Drawn]) -> Drawn:
+    """The mean over runs, on all tracks and in each draw."""
+    return Drawn(np.mean([run.value for run in runs], axis=0), np.mean([run.draws for run in runs], axis=0))
+
+
+def interval(metric: str, found: Drawn) -> Interval:
+    """The value between the percentiles of its draws; those of PR-AUC are biased."""
+    return metrics.percentile_interval(float(found.value), found.draws, bias_corrected=metric == "pr_auc")
+
+
+def difference(one: Drawn, other: Drawn) -> Interval:
+    """How much higher `one` is than `other`, both in the same draws of the same tracks."""
+    return metrics.paired_interval(float(one.value), float(other.value), one.draws, other.draws)
+
+
+def drawn_units(groups: Sequence[str]) -> tuple[str, int]:
+    """What a bootstrap over tracks of these groups draws, and how many there are of it.
+
+    >>> drawn_units(["", ""]), drawn_units(["a", "a", ""])
+    (('tracks', 2), ('groups', 2))
+    """
+    count = len(np.unique(metrics.units_of(groups)))
+    return "tracks" if count == len(groups) else "groups", count
 
 
 def _over_runs(values: dict[str, list[float]]) -> dict[str, Interval]:

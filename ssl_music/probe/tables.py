@@ -56,7 +56,10 @@ def table(result: ProbeResult) -> str:
     lines += [*aligned(rows), ""]
     scores = list(result.per_tag[0].scores) if result.per_tag else []
     units = ["groups"] if result.unit == "groups" else []
-    limits = ["threshold"] if any(tag.threshold is not None for tag in result.per_tag) else []
+    heading = (
+        "threshold" if result.target_precision is None else f"threshold for precision {result.target_precision:g}"
+    )
+    limits = [heading] if any(tag.threshold is not None for tag in result.per_tag) else []
     rows = [["tag", "tracks", *units, *limits, *(heading for name in scores for heading in (NAMES[name], ""))]]
     for tag in result.per_tag:
         cells = [cell for name in scores for cell in (f"{tag.scores[name].value:.3f}", _bounds(tag.scores[name]))]
@@ -108,7 +111,7 @@ def difference_line(a: ProbeResult, b: ProbeResult, metric: str | None = None) -
     # better, but not shown: the interval holds 0
     word = "is better than" if found.low > 0 else "is not distinguishable from"
     return (
-        f"{a.name} {word} {b.name}{' by' if found.low > 0 else ': a lead of'} {found.value:.3f} {_bounds(found)} "
+        f"{a.name} {word} {b.name}{' by' if found.low > 0 else ': a lead of'} {found} "
         f"({NAMES[metric]} of {a.column}, paired bootstrap over {a.units} {a.unit})"
     )
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from ssl_music import metrics
 from ssl_music.probe import Fitted
-from ssl_music.probe.scoring import Drawn, drawn, interval, primary
+from ssl_music.probe.chance import chance
+from ssl_music.probe.scoring import Drawn, difference, drawn, drawn_units, interval, primary
 from ssl_music.robustness.cosines import Around, cosine, mean_interval
 from ssl_music.vectors import Vectors
 
@@ -33,29 +34,25 @@ class Measure:
         self.fitted = fitted
         rows = _rows(clean, ids)
         self.vectors = clean.pooled[rows]
-        groups = [clean.rows[row].group or f"\0{row}" for row in rows]  # without a group: one by itself
-        self.units = len(set(groups))
-        self.unit = "tracks" if self.units == len(ids) else "groups"
+        groups = [clean.rows[row].group for row in rows]
+        self.unit, self.units = drawn_units(groups)
         self.weights = metrics.bootstrap_weights(groups, draws=bootstrap, seed=seed)
         within = set(around)
         held = clean.pooled[[number for number, row in enumerate(clean.rows) if row.id in within]]
         self.around = Around(held[np.isfinite(held).all(axis=1)])
-        self.metric = "" if fitted is None else primary(fitted.task.kind)
-        self.clean = None if fitted is None else self._drawn(fitted, clean)
-
-    @property
-    def chance(self) -> float | None:
-        """What is reached without hearing anything; None without a probe."""
-        if self.fitted is None:
-            return None
-        if self.fitted.task.kind == "single":
-            return 1 / self._tags_there
-        return 0.5 if self.fitted.task.kind == "multi" else 0.0
+        self.metric = ""
+        self.clean: Drawn | None = None
+        self.chance: float | None = None  #: what is reached without hearing anything
+        if fitted is not None:
+            self.metric = primary(fitted.task.kind)
+            heard = fitted.predictions(clean, rows)
+            self.clean = drawn(heard, self.metric, self.weights)
+            self.chance = chance(heard.kind, heard.targets)[self.metric]
 
     def clean_point(self) -> dict[str, Any]:
         """Strength zero: the clean tracks, held against themselves."""
         return {
-            "score": None if self.clean is None else list(interval(self.metric, [self.clean])),
+            "score": None if self.clean is None else list(interval(self.metric, self.clean)),
             "change": None if self.clean is None else [0.0, 0.0, 0.0],
             "cosine": [1.0, 1.0, 1.0],
             "plain_cosine": [1.0, 1.0, 1.0],
@@ -66,11 +63,8 @@ class Measure:
         vectors = altered.pooled[_rows(altered, self.ids)]
         score = change = None
         if self.fitted is not None and self.clean is not None:
-            reached = self._drawn(self.fitted, altered)
-            score = interval(self.metric, [reached])
-            change = metrics.paired_interval(
-                float(reached.value), float(self.clean.value), reached.draws, self.clean.draws
-            )
+            reached = drawn(self.fitted.predictions(altered, _rows(altered, self.ids)), self.metric, self.weights)
+            score, change = interval(self.metric, reached), difference(reached, self.clean)
         return {
             "score": score and list(score),
             "change": change and list(change),
@@ -78,12 +72,6 @@ class Measure:
             "plain_cosine": list(mean_interval(cosine(self.vectors, vectors), self.weights)),
         }
 
-    def _drawn(self, fitted: Fitted, vectors: Vectors) -> Drawn:
-        predictions = fitted.predictions(vectors, _rows(vectors, self.ids))
-        self._tags_there = int(predictions.targets.any(axis=0).sum())
-        return drawn(predictions, self.metric, self.weights)
-
 
 def _rows(vectors: Vectors, ids: Sequence[str]) -> np.ndarray:
-    place = {row.id: number for number, row in enumerate(vectors.rows)}
-    return np.array([place[id] for id in ids], np.int64)
+    return np.array([vectors.row_of[id] for id in ids], np.int64)

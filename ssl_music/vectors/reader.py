@@ -51,6 +51,11 @@ class Vectors:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Track id → row number."""
+        return {row.id: number for number, row in enumerate(self.rows)}
+
     def chunk_range(self, row: int) -> tuple[int, int]:
         """The chunks of a track: `chunks[first:behind]`."""
         first = self.rows[row].offset
