@@ -166,6 +166,16 @@ def test_thresholds_are_chosen_on_valid(tmp_path: Path) -> None:
         expected = f1_score(test.targets[:, column], test.scores[:, column] >= tag.threshold)
         assert tag.scores["f1"].value == pytest.approx(expected)
     assert "threshold" in table(result)
+    precise = probe(store(tmp_path / "p", features, {"kind": labels}, multi=["kind"]), target_precision=0.8)
+    assert "threshold for precision 0.8" in table(precise) and precise.test[0].scores.tolist() == test.scores.tolist()
+    often = next(tag for tag in precise.per_tag if tag.tag == "often")
+    column = precise.tags.index("often")
+    reached = valid.targets[valid.scores[:, column] >= often.threshold, column]
+    assert reached.mean() >= 0.8
+    lower = valid.scores[:, column][valid.scores[:, column] < often.threshold].max()
+    assert valid.targets[valid.scores[:, column] >= lower, column].mean() < 0.8
+    with pytest.raises(UserError, match=r"target_precision 0\.8: 'kind' has no thresholds"):
+        probe(store(tmp_path / "s", *_labelled(gaussian(100, distance=3.0))), target_precision=0.8)
     assert result.further["f1"] == pytest.approx(np.mean([tag.scores["f1"].value for tag in result.per_tag]))
 
 

@@ -166,6 +166,7 @@ def without(result: ProbeResult, ids: Collection[str], checked: ProbeTask) -> Pr
         origin=result.origin,
         seed=result.seed,
         bootstrap=result.bootstrap,
+        target_precision=result.target_precision,
     )
 
 

@@ -72,6 +72,7 @@ def score_table(
     drop: Sequence[str] = (),
     bootstrap: int = 1000,
     seed: int = 0,
+    target_precision: float | None = None,
     name: str | None = None,
 ) -> ProbeResult:
     """Scores a table against the labels of a catalog, track by track and tag by tag, each found by its name.
@@ -117,6 +118,7 @@ def score_table(
         origin=Origin(catalog.split_name, catalog.fingerprint(), str(table.path), _digest(table.path)),
         seed=seed,
         bootstrap=bootstrap,
+        target_precision=target_precision,
     )
 
 

@@ -32,6 +32,7 @@ def probe(
     bootstrap: int = 1000,
     drop: Sequence[str] = (),
     shared_groups: Literal["refuse", "allow"] = "refuse",
+    target_precision: float | None = None,
     name: str | None = None,
 ) -> ProbeResult:
     """How well the tags of a column are read from stored vectors by a small classifier that sees nothing else.
@@ -41,7 +42,9 @@ def probe(
     `regression` the column, or each of several, holds numbers, which are read with R². Intervals are over groups
     where the tracks carry any (clips of one composition are not independent), over tracks otherwise; `shared_groups`
     says whether groups on both sides of the test split are an error. `seeds` runs, from `seed` on, make a Student-t
-    interval too; only what is trained by gradient steps differs between them. `name` is what tables call the encoder.
+    interval too; only what is trained by gradient steps differs between them. Of several tags a track, who has one
+    is decided from the threshold on that has the highest F1 on valid, or the precision `target_precision` there.
+    `name` is what tables call the encoder.
 
     >>> import tempfile
     >>> from itertools import product
@@ -87,6 +90,7 @@ def probe(
         name=name or vectors.root.name,
         seed=seed,
         bootstrap=bootstrap,
+        target_precision=target_precision,
     )
 
 
@@ -98,6 +102,7 @@ def result_of(
     name: str,
     seed: int,
     bootstrap: int,
+    target_precision: float | None,
 ) -> ProbeResult:
     """The result of what was fitted, one a run, on the tracks of test that have labels."""
     task = fitted[0].task
@@ -117,6 +122,7 @@ def result_of(
         origin=Origin.of(vectors.header),
         seed=seed,
         bootstrap=bootstrap,
+        target_precision=target_precision,
     )
 
 
@@ -135,6 +141,7 @@ def assembled(
     origin: Origin,
     seed: int,
     bootstrap: int,
+    target_precision: float | None = None,
 ) -> ProbeResult:
     """The result of predictions for the test split, one a run, wherever they come from.
 
@@ -147,7 +154,14 @@ def assembled(
     test = [first, *(one.matched(first.tags, first.ids) for one in test[1:])]
     valid = [one.matched(first.tags, one.ids) for one in valid]
     split = list(tracks)[-1]
-    found = scores(test, valid, left_out=left_out.get(split, []), bootstrap=bootstrap, seed=seed)
+    found = scores(
+        test,
+        valid,
+        left_out=left_out.get(split, []),
+        bootstrap=bootstrap,
+        seed=seed,
+        target_precision=target_precision,
+    )
     unit, units = drawn_units(first.groups)
     return ProbeResult(
         name=name,
@@ -170,6 +184,7 @@ def assembled(
         shared_groups=shared_groups,
         seed=seed,
         bootstrap=bootstrap,
+        target_precision=target_precision,
         origin=origin,
         test=list(test),
         valid=list(valid),

@@ -60,6 +60,7 @@ class ProbeResult:
     shared_groups: list[str]  #: groups on both sides of the test split: a leak
     seed: int
     bootstrap: int
+    target_precision: float | None  #: that thresholds were chosen for; None: the highest F1
     origin: Origin
     test: list[Predictions] = field(compare=False, repr=False)  #: one a run
     valid: list[Predictions] = field(compare=False, repr=False)
@@ -89,7 +90,7 @@ class ProbeResult:
             "tracks",
             "unit",
         }
-        held |= {"units", "left_out", "shared_groups", "seed", "bootstrap"}
+        held |= {"units", "left_out", "shared_groups", "seed", "bootstrap", "target_precision"}
         facts = {one.name: getattr(self, one.name) for one in fields(self) if one.name in held}
         facts |= {"task": self.kind, **self.origin._asdict()}
         facts["metrics"] = _lists(self.metrics)
@@ -122,7 +123,7 @@ class ProbeResult:
         """What `save` wrote, from the record as it was read."""
         if record.kind != "probe":
             raise UserError(f"{record.path}: a record of kind {record.kind!r}, where one of a probe is wanted")
-        facts, arrays = dict(record.facts), record.arrays
+        facts, arrays = {"target_precision": None, **record.facts}, record.arrays
         kind, origin = facts.pop("task"), Origin(*(facts.pop(name) for name in Origin._fields))
         facts["metrics"] = _intervals(facts["metrics"])
         facts["over_runs"] = _intervals(facts["over_runs"])

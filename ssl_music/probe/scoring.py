@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_music import metrics
-from ssl_music.errors import unknown_name
+from ssl_music.errors import UserError, unknown_name
 from ssl_music.metrics import Interval
 from ssl_music.probe.features import TaskKind
 from ssl_music.probe.predictions import Predictions
@@ -43,8 +43,8 @@ class TagScore(NamedTuple):
     """How well one tag is read: `support` of the tracks scored have it, and they are of `units` groups or tracks.
 
     With one unit there is no telling how it would go with others: an interval from it means nothing. `threshold` is
-    the score from which the tag is given, chosen on the validation split for the highest F1; None where there is no
-    such choice. `over_runs` are Student-t intervals over the seeds, empty for one.
+    the score from which the tag is given, chosen on the validation split; None where there is no such choice.
+    `over_runs` are Student-t intervals over the seeds, empty for one.
     """
 
     tag: str
@@ -66,16 +66,28 @@ class Scores(NamedTuple):
 
 
 def scores(
-    test: Sequence[Predictions], valid: Sequence[Predictions], *, left_out: Sequence[str], bootstrap: int, seed: int
+    test: Sequence[Predictions],
+    valid: Sequence[Predictions],
+    *,
+    left_out: Sequence[str],
+    bootstrap: int,
+    seed: int,
+    target_precision: float | None,
 ) -> Scores:
     """Scores of one or several runs on the same tracks; of several their mean, each draw over the same tracks.
 
-    `valid` are the runs' predictions for the validation split, for thresholds; without it there are none.
+    `valid` are the runs' predictions for the validation split, for thresholds; without it there are none. They are
+    those of the highest F1, or with `target_precision` the lowest ones that reach it.
     """
     first = test[0]
+    if target_precision is not None and (first.kind != "multi" or not valid):
+        raise UserError(
+            f"target_precision {target_precision}: {first.column!r} has no thresholds; they are chosen for columns "
+            "of several tags a track, on predictions for a validation split"
+        )
     weights = metrics.bootstrap_weights(first.groups, draws=bootstrap, seed=seed)
     several = valid if first.kind == "multi" else []
-    thresholds = [metrics.thresholds_for_f_beta(one.targets, one.scores) for one in several]
+    thresholds = [_thresholds(one, target_precision) for one in several]
     limits: list[np.ndarray | None] = [*thresholds] if thresholds else [None for _ in test]
     tags = [_per_tag(one, weights, own) for one, own in zip(test, limits, strict=True)]
     whole = [_whole(one, own, weights) for one, own in zip(test, tags, strict=True)]
@@ -88,6 +100,12 @@ def scores(
         runs,
         _over_runs({name: [run[name] for run in runs] for name in runs[0]}),
     )
+
+
+def _thresholds(valid: Predictions, target_precision: float | None) -> np.ndarray:
+    if target_precision is None:
+        return metrics.thresholds_for_f_beta(valid.targets, valid.scores)
+    return metrics.thresholds_for_precision(valid.targets, valid.scores, precision=target_precision)
 
 
 def primary(kind: TaskKind) -> str:
