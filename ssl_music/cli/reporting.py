@@ -14,8 +14,8 @@ def report(
 ) -> None:
     """Write one page of everything that runs and evaluations found: numbers, curves, maps, songs, provenance.
 
-    Writes page.html, which needs no network; MODEL_CARD.md of the same data; and figures/ with every figure as PNG and
-    every table as CSV.
+    Writes page.html, which needs no network; MODEL_CARD.md of the same data; and figures/ with every figure as PNG
+    and every table as CSV.
 
     Args:
         runs: folders of quickstart, bench, pretrain or embed, or with evaluations; or single .json files of those.
