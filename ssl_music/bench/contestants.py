@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ssl_music import checkpoint, export
+from ssl_music import export
 from ssl_music.bench.baselines import log_mel_like, mfcc_like, random_like
 from ssl_music.catalogs import Catalog
 from ssl_music.encoders import Encoder, LogMelStatistics
@@ -63,15 +63,6 @@ def contestants(
     return [found[name] for name in encoders]
 
 
-def encoder_in(path: Path | str) -> Encoder:
-    """The encoder in a checkpoint, or in an .onnx file."""
-    path = Path(path)
-    if path.suffix not in ENDINGS:
-        choices = ", ".join((*STATISTICS, f"{FRESH}FILE"))
-        raise UserError(f"{path}: no encoder; give a {' or '.join(ENDINGS)} file, or one of {choices}")
-    return export.load_encoder(path) if path.suffix == ".onnx" else checkpoint.load_encoder(path)
-
-
 def _is_statistics(value: str | Path | Encoder) -> bool:
     return isinstance(value, str) and value in STATISTICS
 
@@ -81,7 +72,10 @@ def _of_weights(name: str, value: str | Path | Encoder, seed: int) -> Contestant
         return _given(name, value)
     fresh = str(value).startswith(FRESH)
     file = str(value).removeprefix(FRESH)
-    encoder = encoder_in(file)
+    if Path(file).suffix not in ENDINGS:
+        choices = ", ".join((*STATISTICS, f"{FRESH}FILE"))
+        raise UserError(f"{file}: no encoder; give a {' or '.join(ENDINGS)} file, or one of {choices}")
+    encoder = export.encoder_in(file)
     if fresh and isinstance(encoder, export.OnnxEncoder):
         raise UserError(f"{file}: fresh weights need the network itself; give the .safetensors file")
     make = partial(_fresh, file, seed) if fresh else partial(_loaded, file)
@@ -93,11 +87,11 @@ def _given(name: str, encoder: Encoder) -> Contestant:
 
 
 def _loaded(file: str, _: Catalog) -> Encoder:
-    return encoder_in(file)
+    return export.encoder_in(file)
 
 
 def _fresh(file: str, seed: int, catalog: Catalog) -> Encoder:
-    return random_like(encoder_in(file), catalog, seed=seed)
+    return random_like(export.encoder_in(file), catalog, seed=seed)
 
 
 def _contestant(

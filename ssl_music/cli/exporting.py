@@ -1,15 +1,12 @@
-"""The verb `export`, and files of it in place of a checkpoint."""
+"""The verb `export`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ssl_music.cli.show import print_rows
 from ssl_music.errors import unknown_name
-
-if TYPE_CHECKING:
-    from ssl_music.encoders import Encoder
 
 ENDINGS = [".onnx", ".pt2", ".safetensors"]
 
@@ -54,25 +51,3 @@ def export(checkpoint: Path, out: Path, music: Path | None = None, encoder_only:
         f"{out}: {out.stat().st_size / 1e6:.1f} MB, weights {done.digest}; largest difference from torch for noise "
         f"and music {done.difference:.1e} of the largest output"
     )
-
-
-def encoder_in(path: Path) -> Encoder:
-    """The encoder in a checkpoint, or in an .onnx file, which ONNX Runtime will run."""
-    if path.suffix == ".onnx":
-        from ssl_music import export as exporting
-
-        return exporting.load_encoder(path)
-    from ssl_music import checkpoint
-
-    return checkpoint.load_encoder(path)
-
-
-def tagger_in(path: Path) -> Any:
-    """The tagger in a checkpoint, or in an .onnx file, which ONNX Runtime will run."""
-    if path.suffix == ".onnx":
-        from ssl_music import export as exporting
-
-        return exporting.load_tagger(path)
-    from ssl_music import checkpoint
-
-    return checkpoint.load_tagger(path)

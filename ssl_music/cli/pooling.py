@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ssl_music.cli.exporting import encoder_in, tagger_in
-
 if TYPE_CHECKING:
     from ssl_music.catalogs import Catalog
 
@@ -53,6 +51,7 @@ def bench_pooling(
         out: the folder to write: vectors, predictions, pooling.json.
     """
     from ssl_music.bench.pooling import pooling_study
+    from ssl_music.export import encoder_in, tagger_in
 
     study = pooling_study(
         catalog,

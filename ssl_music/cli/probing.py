@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ssl_music._files import slug
-from ssl_music.cli.exporting import encoder_in
 from ssl_music.cli.show import display_names
 from ssl_music.errors import UserError
 
@@ -85,6 +84,7 @@ def probe(
         if pool != "vectors":
             raise UserError(f"--pool {pool}: finetune always averages the scores of a track's chunks; leave it out")
         from ssl_music.bench.finetune import finetune
+        from ssl_music.export import encoder_in
 
         weights, music, folder = source.whole("--protocol finetune")
         asked |= {
@@ -142,6 +142,7 @@ def _stores(
         weights, music, folder = source.whole("--baselines" if baselines else "a probe without --vectors")
         from ssl_music.bench.baselines import baseline_stores
         from ssl_music.embed import embed
+        from ssl_music.export import encoder_in
 
         encoder = encoder_in(weights)
         if vectors is None:
@@ -171,6 +172,7 @@ def _fractions(
     from ssl_music.bench.curves import Trained
     from ssl_music.bench.finetune import Training
     from ssl_music.bench.fractions import efficiency_table, label_efficiency
+    from ssl_music.export import encoder_in
 
     if source.out is None:
         raise UserError("--fractions wants --out, where the scores are kept: run again, it goes on there")

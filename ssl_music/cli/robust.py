@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_music.cli.exporting import encoder_in
 from ssl_music.cli.show import display_names, print_rows
 from ssl_music.errors import UserError
 
@@ -65,6 +64,7 @@ def robustness(
         batch_size: chunks in one forward pass.
         device: auto, cpu, cuda, cuda:1 …
     """
+    from ssl_music.export import encoder_in
     from ssl_music.robustness import robustness as run
     from ssl_music.robustness import rows
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_music.cli.exporting import tagger_in
 from ssl_music.cli.show import print_rows, write_rows
 from ssl_music.errors import UserError
 
@@ -58,6 +57,7 @@ def taggram(
     """
     from ssl_music.audio import AudioError
     from ssl_music.embed import taggrams
+    from ssl_music.export import tagger_in
 
     if top < 1:
         raise UserError(f"top {top}: at least one tag is wanted")

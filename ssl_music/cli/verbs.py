@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssl_music.cli.benching import bench_probe
-from ssl_music.cli.exporting import encoder_in, export, tagger_in
+from ssl_music.cli.exporting import export
 from ssl_music.cli.importing import import_
 from ssl_music.cli.listening import listen
 from ssl_music.cli.pooling import bench_pooling
@@ -84,6 +84,7 @@ def embed(
         device: auto, cpu, cuda, cuda:1 …
     """
     from ssl_music.embed import embed as run
+    from ssl_music.export import encoder_in
 
     encoder = encoder_in(checkpoint)
     tell_duplicates(catalog)
@@ -185,6 +186,7 @@ def _hits(
             "or leave --exclude_artist and --exclude_group out"
         )
     from ssl_music.embed import embed_file
+    from ssl_music.export import encoder_in
 
     encoder = encoder_in(checkpoint)
     _, chunks = embed_file(Path(query), encoder, start_seconds=start_seconds or 0.0, seconds=seconds)
@@ -215,6 +217,7 @@ def tag(
     """
     from ssl_music.audio import AudioError
     from ssl_music.embed import tag_files
+    from ssl_music.export import tagger_in
 
     tagger = tagger_in(checkpoint)
     heard = list(tag_files(files, tagger, pooling=pooling, hop_seconds=hop_seconds, device=device))

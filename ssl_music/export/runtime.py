@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_music import checkpoint
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError
 from ssl_music.export.graph import EMBEDDING, FORMAT, PROBABILITIES, WAVE
@@ -130,6 +131,16 @@ def load_encoder(path: Path | str) -> OnnxEncoder:
 def load_tagger(path: Path | str) -> OnnxTagger:
     """The tagger in an .onnx file."""
     return OnnxTagger(OnnxFile(path)).eval()
+
+
+def encoder_in(path: Path | str) -> Encoder:
+    """The encoder in a checkpoint, or in an .onnx file, which ONNX Runtime will run."""
+    return load_encoder(path) if Path(path).suffix == ".onnx" else checkpoint.load_encoder(path)
+
+
+def tagger_in(path: Path | str) -> Any:
+    """The tagger in a checkpoint, or in an .onnx file, which ONNX Runtime will run."""
+    return load_tagger(path) if Path(path).suffix == ".onnx" else checkpoint.load_tagger(path)
 
 
 def session(content: bytes) -> Any:
