@@ -13,8 +13,9 @@ from training_toy import tiny_encoder
 from ssl_music import checkpoint
 from ssl_music.bench import finetune as module
 from ssl_music.bench.baselines import untrained
-from ssl_music.bench.finetune import Training, finetune
-from ssl_music.bench.labelled import Labelled
+from ssl_music.bench.finetune import finetune
+from ssl_music.bench.labelled import partly_labelled
+from ssl_music.bench.training import Training
 from ssl_music.clips import waves
 from ssl_music.embed import embed, tag_files
 from ssl_music.encoders import SampleCNN
@@ -124,7 +125,7 @@ def test_some_labels_hidden() -> None:
     from training_toy import Tones
 
     whole = Tones()
-    view = Labelled(whole, "pitch", split="train", among=["003", "005"])
+    view = partly_labelled(whole, "pitch", split="train", among=["003", "005"])
     assert [track.id for track in view.tracks] == [track.id for track in whole.tracks]
     assert [track.id for track in view.labelled(view.split("train"), "pitch")] == ["003", "005"]
     assert len(view.labelled(view.split("valid"), "pitch")) == 9
@@ -187,7 +188,7 @@ def test_mistakes(music: Pack, encoder: SampleCNN, tmp_path: Path) -> None:
         Training(epochs=0)
     with pytest.raises(UserError, match="unknown tag of pitch to drop: 'hihg'; did you mean 'high'"):
         finetune(encoder, music, "pitch", out=tmp_path, drop=["hihg"])
-    with pytest.raises(UserError, match="train, valid and test are train, valid, train; wanted three that differ"):
+    with pytest.raises(UserError, match="the splits train 'train', valid 'valid', test 'train' share tracks"):
         finetune(encoder, music, "pitch", out=tmp_path, test="train")
     assert not any(tmp_path.iterdir())
 

@@ -14,9 +14,9 @@ from ssl_music._ledger import Row
 from ssl_music._records import read_record
 from ssl_music.bench import curves
 from ssl_music.bench.curves import Trained
-from ssl_music.bench.finetune import Training
 from ssl_music.bench.fractions import efficiency_table, label_efficiency
 from ssl_music.bench.subsets import check_fractions, nested_subsets
+from ssl_music.bench.training import Training
 from ssl_music.embed import embed
 from ssl_music.errors import UserError
 from ssl_music.metrics import balanced_accuracy, student_t_interval

@@ -18,10 +18,10 @@ from ssl_music._records import gather_records
 from ssl_music.bench import grid
 from ssl_music.bench.baselines import random_like
 from ssl_music.bench.contestants import contestants
-from ssl_music.bench.finetune import Training
 from ssl_music.bench.grid import results_of, zoo
 from ssl_music.bench.standings import told
 from ssl_music.bench.tasks import Task
+from ssl_music.bench.training import Training
 from ssl_music.catalogs import Table
 from ssl_music.cli import parse
 from ssl_music.cli.benching import bench_probe

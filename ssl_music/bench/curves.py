@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ssl_music._files import replacing
-from ssl_music.bench.finetune import Training, finetune
+from ssl_music.bench.finetune import finetune
+from ssl_music.bench.training import Training
 from ssl_music.catalogs import Catalog
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError

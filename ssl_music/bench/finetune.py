@@ -7,7 +7,7 @@ are worth without any pretraining.
 import copy
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,7 +16,9 @@ import torch
 
 from ssl_music import checkpoint
 from ssl_music.bench.baselines import untrained
-from ssl_music.bench.labelled import Labelled, LabelTask, label_task
+from ssl_music.bench.labelled import Labels, partly_labelled
+from ssl_music.bench.segments import own_head
+from ssl_music.bench.training import Training
 from ssl_music.catalogs import Catalog
 from ssl_music.embed import embed
 from ssl_music.encoders import Encoder
@@ -24,39 +26,12 @@ from ssl_music.errors import UserError, unknown_name
 from ssl_music.methods import Supervised
 from ssl_music.methods.train import train as train_method
 from ssl_music.probe import Origin, Predictions, ProbeResult, assembled
-from ssl_music.probe.fitted import criterion
+from ssl_music.probe.fitted import criterion, predicted, restricted, track_means
+from ssl_music.probe.task import Task, build_task, part
 from ssl_music.tagger import Tagger
 from ssl_music.vectors import Vectors
 
 ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
-
-
-@dataclass(frozen=True)
-class Training:
-    """How long and how fast: Adam 1e-4, batches of 16, at most 100 epochs, stopped after 10 without a better one.
-
-    Rate and batch are those of the 2020 comparison (Won et al., arXiv 2006.00751), the patience that of CLMR's probe.
-    An epoch is as many clips as train has labelled tracks, however few of them are learnt from: fewer labels do not
-    mean fewer steps between two validations.
-
-    >>> Training(epochs=0)
-    Traceback (most recent call last):
-    ...
-    ssl_music.errors.UserError: epochs 0, patience_epochs 10, batch_size 16: wanted 1 or more of each
-    """
-
-    epochs: int = 100
-    patience_epochs: int = 10
-    batch_size: int = 16
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.patience_epochs, self.batch_size) < 1:
-            raise UserError(
-                f"epochs {self.epochs}, patience_epochs {self.patience_epochs}, batch_size {self.batch_size}: wanted "
-                "1 or more of each"
-            )
 
 
 def finetune(
@@ -115,7 +90,11 @@ def finetune(
         raise unknown_name("device to train on", device, list(ACCELERATORS))
     training = training or Training()
     splits = {"train": train, "valid": valid, "test": test}
-    task = label_task(catalog, catalog.column(column), splits, drop=drop, among=among, shared_groups=shared_groups)
+    labels = Labels(f"split {catalog.split_name}", catalog)
+    whole = build_task(
+        labels, column, splits=splits, drop=drop, pool="vectors", regression=False, shared_groups=shared_groups
+    )
+    task = whole if among is None else restricted(labels, whole, splits, set(among))
     first = untrained(encoder, seed=seed) if from_scratch else encoder
     with torch.random.fork_rng(devices=[]):
         runs = [
@@ -124,6 +103,7 @@ def finetune(
                 catalog,
                 task,
                 Path(out) / f"seed-{one}",
+                labelled=len(whole.parts["train"].rows),
                 splits=splits,
                 training=training,
                 seed=one,
@@ -139,8 +119,8 @@ def finetune(
         protocol="scratch" if from_scratch else "finetune",
         pool="scores",
         settings={key: float(np.mean([run.settings[key] for run in runs])) for key in runs[0].settings},
-        train_targets=task.targets["train"],
-        tracks={split: len(task.tracks[role]) for role, split in splits.items()},
+        train_targets=task.parts["train"].targets,
+        tracks={split: len(task.parts[role].rows) for role, split in splits.items()},
         left_out=task.left_out,
         shared_groups=task.shared_groups,
         origin=Origin(catalog.split_name, catalog.fingerprint(), first.facts()["class_path"], first.digest()),
@@ -160,20 +140,22 @@ class _Run(NamedTuple):
 def _run(
     encoder: Encoder,
     catalog: Catalog,
-    task: LabelTask,
+    task: Task,
     out: Path,
     *,
+    labelled: int,
     splits: Mapping[str, str],
     training: Training,
     seed: int,
     device: str,
     progress: bool,
 ) -> _Run:
-    learnt = [track.id for track in task.tracks["train"]]
+    ids = {role: [catalog.tracks[row].id for row in one.rows] for role, one in task.parts.items()}
+    learnt = ids["train"]
     batch_size = min(training.batch_size, len(learnt))
     # so many passes over these tracks are one over all labelled ones
-    passes = max(1, round(max(1, task.labelled // training.batch_size) / (len(learnt) // batch_size)))
-    view = Labelled(catalog, task.column, split=splits["train"], among=learnt)
+    passes = max(1, round(max(1, labelled // training.batch_size) / (len(learnt) // batch_size)))
+    view = partly_labelled(catalog, task.column, split=splits["train"], among=learnt)
     method = Supervised(
         encoder,
         task.column,
@@ -207,12 +189,12 @@ def _run(
             **asdict(training),
         },
     )
-    asked = {track.id for role in ("valid", "test") for track in task.tracks[role]}
+    asked = {*ids["valid"], *ids["test"]}
     told = json.loads((out / "run.json").read_text())
     runs = []
     for kept, tagger in _candidates(weights, out / "last.ckpt"):
         heard = embed(catalog, tagger.encoder, out / f"heard-{kept}", only=asked, device=device, progress=progress)
-        test, valid = (_predictions(tagger, heard, task, role) for role in ("test", "valid"))
+        test, valid = (_predictions(tagger, heard, task, role, ids[role]) for role in ("test", "valid"))
         epochs = told["best"]["epoch"] + 1 if kept == "best" and told["best"] else told["epochs"]
         settings = {"learning_rate": training.learning_rate, "epochs": epochs / passes}
         runs.append(_Run(test, valid, settings))
@@ -236,19 +218,12 @@ def _candidates(weights: Path, last: Path) -> Iterator[tuple[str, Tagger]]:
     yield "last", tagger
 
 
-def _predictions(tagger: Tagger, heard: Vectors, task: LabelTask, role: str) -> Predictions:
+def _predictions(tagger: Tagger, heard: Vectors, task: Task, role: str, ids: Sequence[str]) -> Predictions:
     """What the tagger says of the tracks of a split: the mean of the probabilities of their chunks."""
-    row = {facts.id: number for number, facts in enumerate(heard.rows)}
-    tracks = task.tracks[role]
-    for track in tracks:
-        if track.id not in row:
-            reason = dict(heard.broken).get(track.id, "it was not embedded")
-            raise UserError(f"{track.id!r} has a label, but cannot be heard: {reason}; mend or remove it")
-    with torch.inference_mode():
-        logits = tagger.cpu().head(torch.from_numpy(np.array(heard.chunks)))
-        probabilities = tagger.squashed(logits).double().numpy()  # (M, K)
-    scores = [probabilities[slice(*heard.chunk_range(row[track.id]))].mean(axis=0) for track in tracks]
-    ids, groups = [track.id for track in tracks], [track.group for track in tracks]
-    targets = task.targets[role][:, [task.tags.index(tag) for tag in tagger.tags]]
-    found = Predictions(task.column, task.kind, tagger.tags, ids, groups, targets, np.array(scores))
-    return found.matched(task.tags, ids)
+    for id in ids:
+        if id not in heard.row_of:
+            reason = dict(heard.broken).get(id, "it was not embedded")
+            raise UserError(f"{id!r} has a label, but cannot be heard: {reason}; mend or remove it")
+    rows = np.array([heard.row_of[id] for id in ids], np.int64)
+    lines = part(heard, rows, task.parts[role].targets, "scores")
+    return predicted(task, heard, lines, track_means(own_head(tagger, task)(lines.features), lines.owners))

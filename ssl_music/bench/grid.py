@@ -5,7 +5,6 @@ HEAR (Turian et al. 2022, arXiv 2203.03022), where every encoder is frozen, embe
 classifier reads the labels. Here intervals stand beside the numbers, and paired ones between encoders.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,23 +17,23 @@ from tqdm import tqdm
 from ssl_music._records import Record, read_record, write_record
 from ssl_music.bench.asked import asked_for, forget, note, only
 from ssl_music.bench.contestants import Contestant, contestants
-from ssl_music.bench.finetune import Training, finetune
+from ssl_music.bench.finetune import finetune
 from ssl_music.bench.leaks import Leak, leak_rows
 from ssl_music.bench.leaks import leaks as find_leaks
 from ssl_music.bench.standings import standings
 from ssl_music.bench.tasks import FINETUNE, Task, check_left, check_names, check_tasks, settled, without
+from ssl_music.bench.training import Training
 from ssl_music.catalogs import Catalog
 from ssl_music.embed import embed
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.probe import ProbeResult, probe
+from ssl_music.probe.checks import told_before
 from ssl_music.probe.task import Task as ProbeTask
 from ssl_music.vectors import Vectors
 
 #: what becomes of test tracks that were met in pretraining
 LEAKS = ("report", "exclude")
-#: said once when the tasks are checked, not again for every encoder
-SAID = r".*: (not scored in|\d+ groups have tracks in) "
 
 
 def zoo(
@@ -156,8 +155,7 @@ class _Bench:
             if not (path.is_file() and asked_for(path) == asked):
                 made = made or one.make(self.catalogs[catalog])
                 forget(path)
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", SAID)
+                with told_before():  # when the tasks were checked
                     result = self._result(one, made, task)
                 without(result, excluded, self.checked[task.name]).save(path)
                 note(path, asked)

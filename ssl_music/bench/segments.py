@@ -15,6 +15,8 @@ from ssl_music import metrics
 from ssl_music._files import replacing
 from ssl_music.errors import UserError
 from ssl_music.probe import Predictions, fit
+from ssl_music.probe.checks import told_before
+from ssl_music.probe.fitted import predicted
 from ssl_music.probe.task import Part, Task, build_task
 from ssl_music.tagger import Tagger
 from ssl_music.taggram import POOLINGS, learned, pool
@@ -82,9 +84,7 @@ class Hop:
             # of what `learned.KINDS` has: checked before anything was embedded
             trained = learned.fit(fold, held, kind=pooling, multi_label=multi_label, seed=self.seed)  # type: ignore[arg-type]
             scores = trained(_songs(test))
-        rows = [self.vectors.rows[row] for row in test.rows]
-        ids, groups = [row.id for row in rows], [row.group for row in rows]
-        return Predictions(task.column, task.kind, task.tags, ids, groups, test.targets, scores)
+        return predicted(task, self.vectors, test, scores)
 
     def _prepared(self) -> tuple[Task, Scorer]:
         """The tracks and tags that take part, with the segments of each; and what scores segments."""
@@ -98,9 +98,8 @@ class Hop:
             shared_groups=self.shared_groups,
         )
         if self.tagger is not None:
-            return task, _own_head(self.tagger, task)
-        with warnings.catch_warnings():  # what was just told of the same tracks
-            warnings.filterwarnings("ignore", message=".*(not scored in|groups have tracks in)")
+            return task, own_head(self.tagger, task)
+        with told_before():  # by `build_task`
             fitted = fit(
                 self.vectors,
                 self.column,
@@ -151,7 +150,7 @@ def _songs(part: Part) -> list[np.ndarray]:
     return np.split(part.features, np.flatnonzero(np.diff(part.owners)) + 1)
 
 
-def _own_head(tagger: Tagger, task: Task) -> Scorer:
+def own_head(tagger: Tagger, task: Task) -> Scorer:
     """The tagger's own probabilities of the column's tags, which it has to know by name."""
     missing = [tag for tag in task.tags if tag not in tagger.tags]
     if missing:

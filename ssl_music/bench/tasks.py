@@ -3,18 +3,17 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
-from ssl_music._ledger import Row
+from ssl_music.bench.labelled import Labels
 from ssl_music.catalogs import Catalog
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.probe import PROTOCOLS, ProbeResult, assembled
+from ssl_music.probe.checks import constant
 from ssl_music.probe.fitted import SEEDED
 from ssl_music.probe.task import Task as ProbeTask
 from ssl_music.probe.task import build_task
-from ssl_music.vectors import Vectors
 
 FINETUNE = "finetune"
 
@@ -113,7 +112,7 @@ def check_tasks(tasks: Sequence[Task], catalogs: Mapping[str, Catalog]) -> dict[
                 f"task {task.name!r}: seeds {task.seeds} with the protocol {task.protocol}, which gives the same for "
                 f"every seed; take 1, or one of {seeded}"
             )
-        labels = _Labels(f"task {task.name!r}", catalogs[task.catalog])
+        labels = Labels(f"task {task.name!r}", catalogs[task.catalog])
         found[task.name] = build_task(
             labels,
             task.column,
@@ -124,24 +123,6 @@ def check_tasks(tasks: Sequence[Task], catalogs: Mapping[str, Catalog]) -> dict[
             shared_groups=task.shared_groups,
         )
     return found
-
-
-class _Labels(Vectors):
-    """The labels of a catalog where a store of vectors is wanted; the vectors are not there yet."""
-
-    def __init__(self, where: str, catalog: Catalog) -> None:
-        self.root = Path(where)
-        self.header = {"columns": dict(catalog.columns)}
-        self.rows = [Row.of(track) for track in catalog.tracks]
-        self.broken = []
-        self.pooled = np.zeros((len(self.rows), 1), np.float32)
-
-    def chunk_range(self, row: int) -> tuple[int, int]:
-        return row, row + 1
-
-    @property
-    def chunks(self) -> np.ndarray:  # type: ignore[override]
-        return self.pooled
 
 
 def without(result: ProbeResult, ids: Collection[str], checked: ProbeTask) -> ProbeResult:
@@ -161,7 +142,7 @@ def without(result: ProbeResult, ids: Collection[str], checked: ProbeTask) -> Pr
         settings=result.settings,
         train_targets=checked.parts["train"].targets[:, places],
         tracks={**result.tracks, split: len(kept)},
-        left_out={**result.left_out, split: _constant(test[0].targets, result.tags)},
+        left_out={**result.left_out, split: constant(test[0].targets, result.tags)},
         shared_groups=result.shared_groups,
         origin=result.origin,
         seed=result.seed,
@@ -174,13 +155,8 @@ def check_left(task: Task, checked: ProbeTask, catalog: Catalog, excluded: Colle
     """UserError where nothing can be scored in the test split without the `excluded` tracks."""
     rows, targets = checked.parts["test"].rows, checked.parts["test"].targets
     kept = np.array([catalog.tracks[row].id not in excluded for row in rows], bool)
-    if not kept.any() or len(_constant(targets[kept], checked.tags)) == len(checked.tags):
+    if not kept.any() or len(constant(targets[kept], checked.tags)) == len(checked.tags):
         raise UserError(
             f"task {task.name!r}: {int(kept.sum())} of {len(rows)} test tracks were not met in pretraining, and "
             "nothing can be scored on them; take another test split, or leaks report"
         )
-
-
-def _constant(targets: np.ndarray, tags: Sequence[str]) -> list[str]:
-    """Tags of no track or of every track, numbers that are all the same: without a score."""
-    return [tag for tag, spread in zip(tags, np.ptp(targets, axis=0).tolist(), strict=True) if not spread]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
-    from ssl_music.bench.finetune import Training
     from ssl_music.bench.tasks import Task
+    from ssl_music.bench.training import Training
     from ssl_music.catalogs import Catalog
 
 

@@ -11,7 +11,7 @@ from ssl_music.cli.show import display_names
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
-    from ssl_music.bench.finetune import Training
+    from ssl_music.bench.training import Training
     from ssl_music.catalogs import Catalog
     from ssl_music.vectors import Vectors
 
@@ -31,6 +31,7 @@ def probe(
     bootstrap: int = 1000,
     drop: list[str] | None = None,
     shared_groups: Literal["refuse", "allow"] = "refuse",
+    target_precision: float | None = None,
     against: list[Path] | None = None,
     fractions: str | list[float] | None = None,
     checkpoint: Path | None = None,
@@ -57,6 +58,7 @@ def probe(
         bootstrap: draws behind the 95 % intervals.
         drop: tags to leave out of the task.
         shared_groups: refuse or allow a test split that shares groups with train or valid.
+        target_precision: choose the thresholds of tags for this precision on valid, in place of the highest F1.
         against: vectors of other encoders, to compare with on the same tracks.
         fractions: shares of the training labels, such as 0.01,0.1,1: how the score falls where labels are few.
         checkpoint: an encoder to embed the catalog with, to fine-tune, or to make baselines of.
@@ -72,6 +74,8 @@ def probe(
     asked: dict[str, Any] = {**splits, "seed": seed, "drop": drop or (), "shared_groups": shared_groups}
     if training is not None and not (scratch or protocol == "finetune"):
         raise UserError("training: nothing is trained here; it belongs to --protocol finetune and to --scratch")
+    if target_precision is not None and (protocol == "finetune" or fractions):
+        raise UserError("--target_precision goes with a probe of vectors, not with finetune or fractions")
     source = _Source(checkpoint, catalog, out)
     if protocol == "finetune":
         if vectors is not None or against or fractions or baselines:
@@ -105,7 +109,7 @@ def probe(
             raise UserError("--scratch goes with --fractions; by itself it is pretrain --recipe supervised_tagging")
         from ssl_music.probe import probe as run
 
-        asked |= {"seeds": seeds or 1, "bootstrap": bootstrap}
+        asked |= {"seeds": seeds or 1, "bootstrap": bootstrap, "target_precision": target_precision}
         results = [run(store, column, name=name, **asked) for name, store in stores.items()]
     print(table(results[0]))
     if len(results) > 1:
@@ -170,8 +174,8 @@ def _fractions(
     scratch: bool,
 ) -> None:
     from ssl_music.bench.curves import Trained
-    from ssl_music.bench.finetune import Training
     from ssl_music.bench.fractions import efficiency_table, label_efficiency
+    from ssl_music.bench.training import Training
     from ssl_music.export import encoder_in
 
     if source.out is None:
@@ -192,6 +196,7 @@ def score(
     valid: str | None = "valid",
     test: str = "test",
     drop: list[str] | None = None,
+    target_precision: float | None = None,
     seed: int = 0,
     bootstrap: int = 1000,
     out: Path | None = None,
@@ -206,6 +211,7 @@ def score(
         valid: split on which the thresholds of tags are chosen, where its tracks are in the table.
         test: split that is scored.
         drop: tags to leave out of the task.
+        target_precision: choose the thresholds of tags for this precision on valid, in place of the highest F1.
         seed: of the bootstrap.
         bootstrap: draws behind the 95 % intervals.
         out: also write the result there: NAME.json, and the predictions beside it in NAME.npz.
@@ -219,6 +225,7 @@ def score(
         valid=valid,
         test=test,
         drop=drop or (),
+        target_precision=target_precision,
         bootstrap=bootstrap,
         seed=seed,
     )

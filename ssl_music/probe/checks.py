@@ -1,7 +1,8 @@
 """What is checked before a probe is fitted: an error where no score can be had, a warning where only some can."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -68,15 +69,19 @@ def check_train(where: str, splits: Mapping[str, str], targets: Mapping[str, np.
 
 
 def unscored(where: str, split: str, targets: np.ndarray, tags: Sequence[str]) -> list[str]:
-    """The tags that have no score in a split: those of no track or of every track, numbers that are all the same."""
-    constant = np.ptp(targets, axis=0) == 0
-    found = [tag for tag, same in zip(tags, constant.tolist(), strict=True) if same]
+    """The tags that have no score in a split, which a warning names; all of them are an error."""
+    found = constant(targets, tags)
     if len(found) == len(tags):
         raise UserError(f"{where}: nothing can be scored in {split!r}, whose tracks all have the same labels")
     if found:
         message = f"{where}: not scored in {split!r}, where no track or every track has the tag: {', '.join(found)}"
         warnings.warn(message, stacklevel=5)
     return found
+
+
+def constant(targets: np.ndarray, tags: Sequence[str]) -> list[str]:
+    """The tags of no track or of every track, numbers that are all the same: there is no score of them."""
+    return [tag for tag, spread in zip(tags, np.ptp(targets, axis=0).tolist(), strict=True) if not spread]
 
 
 def groups_on_both_sides(
@@ -95,3 +100,11 @@ def groups_on_both_sides(
             raise UserError(f"{told}, or say shared_groups allow to have the number all the same")
         warnings.warn(told, stacklevel=5)
     return shared
+
+
+@contextmanager
+def told_before() -> Iterator[None]:
+    """Without the warnings of these checks: for fits to the same labels again."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*: (not scored in|\d+ groups have tracks in) ")
+        yield

@@ -17,7 +17,7 @@ from ssl_music import metrics
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.probe.checks import check_train
 from ssl_music.probe.features import Scorer, TaskKind, standardiser
-from ssl_music.probe.gradient import fit_mlp, fit_paper
+from ssl_music.probe.gradient import Trained, fit_mlp, fit_paper
 from ssl_music.probe.linear import linear_path
 from ssl_music.probe.neighbours import neighbour_scores
 from ssl_music.probe.predictions import Predictions
@@ -58,14 +58,14 @@ class Fitted:
 
     def tracks(self, features: np.ndarray, owners: np.ndarray) -> np.ndarray:
         """The mean of the scores of each track's lines of features. Shape: (M, D), (M,) → (N, K)."""
-        return _pooled(self.score(features), owners)
+        return track_means(self.score(features), owners)
 
     def predictions(self, vectors: Vectors, rows: np.ndarray) -> Predictions:
         """What it says of these rows of a store: of the one it was fitted to, or of others by the same encoder."""
         task = self.task
         targets = targets_of(vectors, rows, task.column, task.kind, task.tags)
         lines = part(vectors, rows, targets, self.pool)
-        return _predictions(task, vectors, lines, self.tracks(lines.features, lines.owners))
+        return predicted(task, vectors, lines, self.tracks(lines.features, lines.owners))
 
 
 def fit(
@@ -97,10 +97,10 @@ def fit(
         vectors, column, splits=splits, drop=drop, pool=pool, regression=regression, shared_groups=shared_groups
     )
     if among is not None:
-        task = _restricted(vectors, task, splits, among)
+        task = restricted(vectors, task, splits, among)
     fold, held = task.parts["train"], task.parts["valid"]
     chosen = PROTOCOLS[protocol](fold, held, task.kind, seed, refit)
-    told = _predictions(task, vectors, held, chosen.valid_scores)
+    told = predicted(task, vectors, held, chosen.valid_scores)
     return Fitted(protocol, pool, task, chosen.settings, chosen.score, told)
 
 
@@ -121,7 +121,7 @@ def _linear(train: Part, valid: Part, kind: TaskKind, seed: int, refit: bool) ->
     path = linear_path(train.features, train.targets[train.owners], kind=kind, l2_strengths=L2_STRENGTHS)
     best = -np.inf
     for strength, candidate in zip(L2_STRENGTHS, path, strict=True):
-        scores = _pooled(candidate(valid.features), valid.owners)
+        scores = track_means(candidate(valid.features), valid.owners)
         reached = criterion(kind, valid.targets, scores)
         if reached > best:  # of equals, the stronger penalty
             best, l2, score, valid_scores = reached, strength, candidate, scores
@@ -134,12 +134,17 @@ def _linear(train: Part, valid: Part, kind: TaskKind, seed: int, refit: bool) ->
 
 def _paper(train: Part, valid: Part, kind: TaskKind, seed: int, refit: bool) -> Chosen:
     trained = fit_paper(_lines(train), _lines(valid), kind=kind, seed=seed)
-    return Chosen(trained.score, {"epochs": trained.epochs}, _pooled(trained.score(valid.features), valid.owners))
+    return _stopped(trained, valid)
 
 
 def _mlp(train: Part, valid: Part, kind: TaskKind, seed: int, refit: bool) -> Chosen:
     trained = fit_mlp(_lines(train), _lines(valid), kind=kind, seed=seed)
-    return Chosen(trained.score, {"epochs": trained.epochs}, _pooled(trained.score(valid.features), valid.owners))
+    return _stopped(trained, valid)
+
+
+def _stopped(trained: Trained, valid: Part) -> Chosen:
+    valid_scores = track_means(trained.score(valid.features), valid.owners)
+    return Chosen(trained.score, {"epochs": trained.epochs}, valid_scores)
 
 
 def _knn(train: Part, valid: Part, kind: TaskKind, seed: int, refit: bool) -> Chosen:
@@ -155,7 +160,7 @@ def _knn(train: Part, valid: Part, kind: TaskKind, seed: int, refit: bool) -> Ch
 
     best = -np.inf
     for neighbours in [count for count in NEIGHBOURS if count <= len(known)]:
-        scores = _pooled(voting(neighbours)(valid.features), valid.owners)
+        scores = track_means(voting(neighbours)(valid.features), valid.owners)
         reached = criterion(kind, valid.targets, scores)
         if reached > best:  # of equals, the fewer neighbours
             best, chosen, valid_scores = reached, neighbours, scores
@@ -170,7 +175,8 @@ PROTOCOLS: dict[str, Callable[[Part, Part, TaskKind, int, bool], Chosen]] = {
 }
 
 
-def _restricted(vectors: Vectors, task: Task, splits: dict[str, str], among: set[str]) -> Task:
+def restricted(vectors: Vectors, task: Task, splits: dict[str, str], among: set[str]) -> Task:
+    """The task with only the tracks of train whose ids are `among`; each tag must still have one of them."""
     whole = task.parts["train"]
     chosen = np.array([vectors.rows[row].id in among for row in whole.rows], bool)
     strange = among - {vectors.rows[row].id for row in whole.rows}
@@ -184,7 +190,8 @@ def _restricted(vectors: Vectors, task: Task, splits: dict[str, str], among: set
     return task._replace(parts=parts)
 
 
-def _predictions(task: Task, vectors: Vectors, lines: Part, scores: np.ndarray) -> Predictions:
+def predicted(task: Task, vectors: Vectors, lines: Part, scores: np.ndarray) -> Predictions:
+    """Scores (N, K) of the tracks of a part, by their names in the store."""
     rows = [vectors.rows[row] for row in lines.rows]
     ids, groups = [row.id for row in rows], [row.group for row in rows]
     return Predictions(task.column, task.kind, task.tags, ids, groups, lines.targets, scores)
@@ -194,7 +201,7 @@ def _lines(part: Part) -> tuple[np.ndarray, np.ndarray]:
     return part.features, part.targets[part.owners]
 
 
-def _pooled(scores: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def track_means(scores: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Means over the lines of each owner; owners are numbered from 0 and come in order. Shape: (M, K) → (N, K)."""
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
     return np.add.reduceat(scores, starts, axis=0) / np.bincount(owners)[:, None]
