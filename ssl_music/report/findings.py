@@ -14,13 +14,14 @@ from ssl_music.errors import unknown_name
 from ssl_music.pack import Pack
 from ssl_music.probe import ProbeResult
 from ssl_music.report.gathered import gathered, read_training
-from ssl_music.report.naming import named, named_by_bench
+from ssl_music.report.naming import named, named_by_bench, named_by_weights
 from ssl_music.report.palette import encoder_colours, is_baseline
 from ssl_music.report.tasks import Task, tasks
 from ssl_music.report.trainings import Training
 from ssl_music.vectors import Vectors
 
 PRETRAINED = "pretrained"
+ENCODERS = ("encoders", "curves")  #: under which keys of a record its encoders stand
 DRAWN = 4  #: encoders whose curves and tags are drawn beside each other
 BASELINE = "muted"  #: the colour of what is only there to be beaten
 
@@ -44,6 +45,7 @@ class Findings:
         self._records = [record for _, record in found.records]
         given = named_by_bench(self._records)
         probed, self._aliases = named([one for one in found.records if one[1].kind == "probe"], given)
+        self._aliases |= named_by_weights(self._records, probed)
         self.tasks = tasks(probed, given)
         self._stores = [store for _, store in found.stores]
         self.trainings = [read_training(folder) for _, folder in found.trainings]
@@ -159,6 +161,23 @@ class Findings:
         made = [training for training in self.trainings if training.root.resolve() in sure]
         return made[0] if len(made) == 1 else None
 
+    def made_by(self, training: Training) -> str:
+        """The encoder that a training made, as far as that is sure; "" where it is not."""
+        return self._made.get(training.root.resolve(), "")
+
+    @cached_property
+    def _made(self) -> dict[Path, str]:
+        trainings = ((name, self.training_of(name)) for name in self.encoders)
+        return {training.root.resolve(): name for name, training in trainings if training is not None}
+
+    def as_called(self, record: Record) -> dict[str, Any]:
+        """The facts of a record with its encoders under the names that they have on this page."""
+        facts = dict(record.facts)
+        for key in ENCODERS:
+            if isinstance(facts.get(key), dict):
+                facts[key] = {self._aliases.get(name, name): value for name, value in facts[key].items()}
+        return facts
+
     @cached_property
     def store(self) -> Vectors | None:
         """The vectors to draw a map of: of the encoder that the page is about, else the first there are."""
@@ -179,7 +198,7 @@ class Findings:
 
 def _names(record: Record) -> list[str]:
     """The encoders that a record is about."""
-    for key in ("encoders", "curves"):
+    for key in ENCODERS:
         if isinstance(record.facts.get(key), dict):
             return list(record.facts[key])
     return []

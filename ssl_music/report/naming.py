@@ -46,3 +46,14 @@ def named_by_bench(records: Sequence[Record]) -> dict[str, str]:
                 folder = bench.path.parent / "probes" / task["name"]
                 given |= {str(r.path): task["name"] for r in records if r.kind == "probe" and r.path.parent == folder}
     return given
+
+
+def named_by_weights(records: Sequence[Record], probed: Sequence[Probed]) -> dict[str, str]:
+    """Name in a record that says whose weights it means → the name that probes of these weights have."""
+    known = {one.result.origin.digest: one.encoder for one in probed}
+    return {
+        name: known[origin["digest"]]
+        for record in records
+        for name, origin in record.facts.get("origins", {}).items()
+        if known.get(origin["digest"], name) != name
+    }

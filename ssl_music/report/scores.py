@@ -119,7 +119,8 @@ def scores(findings: Findings, beside: Beside) -> str:
         none = "There are no labels to probe: the map, the neighbours and the training below stand for themselves."
         told = paragraph(none) if findings.results else ""
         return section("Scores", told, unprobed, id="scores") if told else ""
-    names = list(dict.fromkeys([*findings.encoders, *(name for column in found for name in column.values)]))
+    met = dict.fromkeys(name for column in found for name in column.values)
+    names = list(dict.fromkeys([*(name for name in findings.encoders if name in met), *met]))
     ranked = len(findings.tasks) > 1 and len(findings.mean_ranks) > 2
     heading = [
         "encoder",

@@ -48,7 +48,7 @@ def training(findings: Findings, beside: Beside) -> str:
     several = len(findings.trainings) > 1
     parts = []
     for own in findings.trainings:
-        inside = beside.within(own.name) if several else beside
+        inside = beside.within(findings.made_by(own) or own.name) if several else beside
         drawn = {
             "loss": loss_figure(own.curves, own.trivial_loss),
             "similarity": similarity_figure(own.curves),
@@ -67,7 +67,10 @@ def training(findings: Findings, beside: Beside) -> str:
             ],
         )
         grid = f'<div class="figures">{shown}</div>' if shown else ""
-        parts.append(folded(own.name, own.method, grid, opened=own is findings.trainings[0]) if several else grid)
+        if several:
+            title = findings.made_by(own) or own.name
+            grid = folded(title, own.method, grid, opened=own is findings.trainings[0])
+        parts.append(grid)
     return section("Training", *parts, id="training")
 
 
@@ -118,7 +121,9 @@ def _of_quickstart(findings: Findings) -> tuple[str, str, dict[str, str], list[s
 
 
 def _of_evaluations(findings: Findings) -> tuple[str, str, dict[str, str], list[str]]:
-    encoders, tasks = findings.encoders, findings.tasks
+    tasks = findings.tasks
+    met = {name for task in tasks for name in task.results}
+    encoders = [name for name in findings.encoders if name in met or not met]
     store = findings.store
     if len(encoders) == 1:
         own = f"What {encoders[0]} knows"

@@ -15,7 +15,8 @@ def fractions(findings: Findings, beside: Beside) -> str:
     """What is reached with a few of the labels."""
     parts = []
     for record in findings.records("fractions"):
-        facts, inside = record.facts, beside.within(record.facts["column"])
+        facts = findings.as_called(record)
+        inside = beside.within(facts["column"])
         inside.rows("label-efficiency", efficiency_rows(facts))
         figure = efficiency_figure(facts, colours=findings.colours)
         label = f"{facts['column']}: {_metric(facts['metric'])} against the share of the training labels"
@@ -28,7 +29,8 @@ def robustness(findings: Findings, beside: Beside) -> str:
     """How scores and embeddings change when the sound does."""
     parts = []
     for record in findings.records("robustness"):
-        facts, inside = record.facts, beside.within(record.facts.get("column") or "embedding")
+        facts = findings.as_called(record)
+        inside = beside.within(facts.get("column") or "embedding")
         inside.rows("robustness", robustness_rows(facts))
         what = f"{facts['column']}: score and embedding cosine" if facts.get("column") else "embedding cosine"
         figures = robustness_figures(facts, colours=findings.colours)
@@ -67,15 +69,16 @@ def pooling(findings: Findings, beside: Beside) -> str:
 
 
 def _fraction_table(facts: dict) -> str:
-    curves = facts["curves"]
-    heading = ["labels", "tracks", *curves]
-    by_fraction = {name: {point["fraction"]: point for point in points} for name, points in curves.items()}
-    lines = []
+    """A line an encoder, a column a fraction, with how many tracks that is."""
+    points = {name: {point["fraction"]: point for point in own} for name, own in facts["curves"].items()}
+    heading = ["encoder"]
     for fraction in facts["fractions"]:
-        points = {name: own.get(fraction) for name, own in by_fraction.items()}
-        tracks = next((f"{point['tracks']:,}" for point in points.values() if point), "–")
-        cells = [spelled(_point_interval(point)) if point else "–" for point in points.values()]
-        lines.append([f"{fraction:g}", tracks, *cells])
+        tracks = next((own[fraction]["tracks"] for own in points.values() if fraction in own), 0)
+        heading.append(f"{100 * fraction:g} %\n({tracks:,} tracks)")
+    lines = [
+        [name, *(spelled(_point_interval(own[at])) if at in own else "–" for at in facts["fractions"])]
+        for name, own in points.items()
+    ]
     return table(heading, lines, caption=f"{facts['column']}: {_metric(facts['metric'])} with a share of the labels")
 
 
