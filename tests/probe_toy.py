@@ -17,17 +17,18 @@ def store(
     labels: Mapping[str, Sequence[tuple[str, ...]]],
     *,
     multi: Sequence[str] = (),
+    splits: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
     digest: str = "0123456789abcdef",
     order: np.ndarray | None = None,
 ) -> Vectors:
-    """A store with one chunk a track, or with the chunks (n, D) given for each; 60 / 20 / 20 by position.
+    """A store with one chunk a track, or with the chunks (n, D) given for each; 60 / 20 / 20 by position if not told.
 
     `order` writes the tracks in another order, each with its own id, labels and split.
     """
     chunks = [np.atleast_2d(one).astype(np.float32) for one in features]
     count = len(chunks)
-    splits = np.repeat(list(SHARES), [round(share * count) for share in SHARES.values()]).tolist()
+    splits = splits or np.repeat(list(SHARES), [round(share * count) for share in SHARES.values()]).tolist()
     header = {
         "digest": digest,
         "encoder": "my_pkg.MyEncoder",

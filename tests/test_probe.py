@@ -6,66 +6,26 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import probe_toy
 import pytest
+from probe_toy import SHARES, gaussian
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ssl_music._ledger import Row
 from ssl_music.errors import UserError
 from ssl_music.probe import ProbeResult, compare, intervals_apart, probe, table
 from ssl_music.probe.fitted import L2_STRENGTHS
 from ssl_music.probe.gradient import fit_mlp
 from ssl_music.probe.linear import linear_path
-from ssl_music.vectors import Vectors, VectorsWriter
-
-SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
+from ssl_music.vectors import Vectors
 
 
 def store(
-    root: Path,
-    features: np.ndarray,
-    labels: list[tuple[str, ...]],
-    *,
-    multi_label: bool = False,
-    splits: list[str] | None = None,
-    groups: list[str] | None = None,
-    digest: str = "0123456789abcdef",
+    root: Path, features: np.ndarray, labels: list[tuple[str, ...]], *, multi_label: bool = False, **how
 ) -> Vectors:
-    """A store with one chunk a track, whose vector is the track's line of `features`."""
-    count = len(features)
-    splits = splits or np.repeat(list(SHARES), [round(share * count) for share in SHARES.values()]).tolist()
-    header = {
-        "digest": digest,
-        "encoder": "my_pkg.MyEncoder",
-        "embedding_dim": features.shape[1],
-        "sample_rate": 100,
-        "input_samples": 100,
-        "hop_samples": 100,
-        "split_name": "by artist, seed 0",
-        "catalog_fingerprint": "fedcba9876543210",
-        "columns": {"kind": multi_label},
-    }
-    with VectorsWriter(root, header=header) as writer:
-        for number in range(count):
-            row = Row(
-                f"{number:05d}",
-                labels={"kind": labels[number]},
-                split=splits[number],
-                group=groups[number] if groups else "",
-                seconds=1.0,
-            )
-            writer.append(row, [features[number : number + 1].astype(np.float32)])
-        return writer.finish()
-
-
-def gaussian(count: int, *, classes: int = 2, distance: float, seed: int = 0) -> tuple[np.ndarray, list[tuple[str]]]:
-    """Unit Gaussians whose means lie `distance` apart pair by pair, in 8 dimensions."""
-    random = np.random.default_rng(seed)
-    truth = random.integers(0, classes, count)
-    features = random.normal(size=(count, 8))
-    features[np.arange(count), truth] += distance / np.sqrt(2)
-    return features, [(f"class {number}",) for number in truth]
+    """A store with one column, "kind"."""
+    return probe_toy.store(root, features, {"kind": labels}, multi=["kind"] if multi_label else (), **how)
 
 
 def independent_tags(count: int, *, seed: int = 0) -> tuple[np.ndarray, list[tuple[str, ...]]]:
@@ -300,7 +260,7 @@ def test_what_is_printed(tmp_path: Path) -> None:
     result = probe(vectors)
     text = table(result)
     for fact in (
-        "by artist, seed 0",
+        "by hand",
         "fedcba9876543210",
         "0123456789abcdef",
         "my_pkg.MyEncoder",
@@ -322,7 +282,7 @@ def test_encoders_side_by_side(tmp_path: Path) -> None:
     for name, distance in (("good", 4.0), ("poor", 1.0), ("alike", 1.05)):
         results.append(probe(store(tmp_path / name, *gaussian(500, distance=distance), digest=name)))
     text = compare(results)
-    assert "by artist, seed 0" in text and "fedcba9876543210" in text
+    assert "by hand" in text and "fedcba9876543210" in text
     assert [line.split()[0] for line in text.splitlines()[3:7]] == ["good", "poor", "alike", "chance"]
     by_name = {result.name: result for result in results}
     assert intervals_apart(by_name["good"], by_name["poor"], "balanced_accuracy")

@@ -1,5 +1,6 @@
 """What a file or folder of a bench was made from, in a note beside it: kept where it holds, made anew where not."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -7,6 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ssl_music._files import replacing
+
+
+def key_of(asked: Mapping[str, Any]) -> str:
+    """16 hex digits over JSON facts: a name for what is made from them.
+
+    >>> key_of({"seed": 0, "column": "genre"}) == key_of({"column": "genre", "seed": 0})
+    True
+    """
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def asked_for(path: Path) -> dict[str, Any] | None:

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
 from ssl_music._files import replacing
+from ssl_music.bench.asked import key_of
 from ssl_music.bench.finetune import finetune
 from ssl_music.bench.training import Training
 from ssl_music.catalogs import Catalog
@@ -44,7 +44,7 @@ class Probed:
 
     def key(self, chosen: frozenset[str], seed: int) -> str:
         facts = {**self.vectors.header, **self.asked, "column": self.column, "protocol": self.protocol}
-        return _digest({**facts, "chosen": sorted(chosen), "seed": seed if self.protocol in SEEDED else None})
+        return key_of({**facts, "chosen": sorted(chosen), "seed": seed if self.protocol in SEEDED else None})
 
     def score(self, chosen: frozenset[str], seed: int) -> float:
         fitted = fit(
@@ -86,7 +86,7 @@ class Learnt:
         facts: dict[str, Any] = {"encoder": one.encoder.facts() if one.from_scratch else one.encoder.digest()}
         facts |= {**self.asked, "from_scratch": one.from_scratch, "training": asdict(one.training)}
         facts |= {"column": self.column, "catalog": one.catalog.fingerprint()}
-        return _digest({**facts, "chosen": sorted(chosen), "seed": seed})
+        return key_of({**facts, "chosen": sorted(chosen), "seed": seed})
 
     def score(self, chosen: frozenset[str], seed: int) -> float:
         one = self.trained
@@ -133,7 +133,3 @@ class Kept:
             with replacing(self.path) as temporary:
                 temporary.write_text(json.dumps(self.held, indent=1), encoding="utf-8")
         return self.held[key]["value"]
-
-
-def _digest(facts: dict[str, Any]) -> str:
-    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

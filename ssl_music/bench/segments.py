@@ -1,7 +1,5 @@
 """One hop of the pooling study: segments scored by a probe or a tagger's own head, and songs by each pooling."""
 
-import hashlib
-import json
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +11,7 @@ import torch
 
 from ssl_music import metrics
 from ssl_music._files import replacing
+from ssl_music.bench.asked import key_of
 from ssl_music.errors import UserError
 from ssl_music.probe import Predictions, fit
 from ssl_music.probe.checks import told_before
@@ -128,7 +127,7 @@ class Hop:
             "scorer": None if pooling not in POOLINGS else self.tagger.digest() if self.tagger else self.protocol,
             "seed": self.seed,
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        return key_of(facts)
 
 
 def _thresholds(task: Task, score: Scorer) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_music._files import replacing
+from ssl_music.metrics import Interval
 
 #: of a point, what has an interval
 MEASURED = ("score", "change", "cosine", "plain_cosine")
@@ -25,26 +26,16 @@ def rows(facts: Mapping[str, Any]) -> list[dict[str, str]]:
             "strength": point["label"],
             **({"encoder": name} if several else {}),
             **(
-                {facts["metric"]: told(point["score"]), "change": told(point["change"], signed=True)}
+                {facts["metric"]: str(Interval(*point["score"])), "change": f"{Interval(*point['change']):+}"}
                 if facts["metric"]
                 else {}
             ),
-            "cosine": told(point["cosine"]),
+            "cosine": str(Interval(*point["cosine"])),
         }
         for effect in next(iter(facts["encoders"].values()))
         for name, curves in facts["encoders"].items()
         for point in curves[effect]
     ]
-
-
-def told(interval: list[float], *, signed: bool = False) -> str:
-    """A number and its interval.
-
-    >>> told([-0.25, -0.5, 0.0], signed=True)
-    '-0.250 [-0.500, +0.000]'
-    """
-    value, low, high = (f"{number:+.3f}" if signed else f"{number:.3f}" for number in interval)
-    return f"{value} [{low}, {high}]"
 
 
 def write_csv(path: Path, facts: Mapping[str, Any]) -> None:
