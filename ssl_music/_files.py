@@ -4,20 +4,38 @@
 fsync of the folder it was 0 of 25.
 """
 
+import errno
 import hashlib
 import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ssl_music.errors import UserError
+
 LONGEST = 100  #: letters of a file's name
+LONGEST_BYTES = 255  #: of a file's name, on nearly every disk
+#: the system's names for why a file cannot be written that are not our doing
+OUTER = ("EACCES", "EDQUOT", "EFBIG", "EISDIR", "ENAMETOOLONG", "ENOENT", "ENOSPC", "EPERM", "EROFS")
+FULL = ("EDQUOT", "ENOSPC")
+
+
+class Unwritable(UserError, OSError):
+    """Nothing can be written there; `errno` is the system's, for who knows more of a full disk."""
+
+    def __init__(self, path: Path, what: str, error: OSError) -> None:
+        way_out = "make room and run the same command again" if _one_of(error, FULL) else "choose another place"
+        super().__init__(f"{path}: {what} ({error.strerror}); {way_out}")
+        self.errno = error.errno
 
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """A temporary path in the folder of `path`; renamed onto `path` when the block ends well, else removed.
+
+    UserError where the folder or the file cannot be written.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -27,9 +45,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     ['a.txt']
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # the ending stays last: libraries choose a format by it
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    made_folder(path.parent)
+    temporary = _beside(path)
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -37,9 +54,36 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())  # some writers make their files private; ours are ordinary files
         temporary.replace(path)
         sync_folder(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+        # a full disk is told of without a name; an error that names another file is not ours
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)) and _one_of(error, OUTER):
+            raise Unwritable(path, "cannot be written", error) from error
         raise
+
+
+def made_folder(path: Path | str) -> Path:
+    """The folder, made with those above it where it was not there; UserError where it cannot be."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unwritable(path, "no folder can be made there", error) from error
+    return path
+
+
+def _one_of(error: OSError, names: tuple[str, ...]) -> bool:
+    return errno.errorcode.get(error.errno or 0, "") in names
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the same folder, with the same ending, by which libraries choose a format."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    if len(os.fsencode(temporary.name)) <= LONGEST_BYTES:
+        return temporary
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    return path.with_name(f".{digest}.{os.getpid()}.partial{path.suffix}")
 
 
 def slug(name: str) -> str:
