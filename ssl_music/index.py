@@ -16,7 +16,7 @@ import numpy as np
 
 from ssl_music._files import replacing
 from ssl_music.errors import UserError, unknown_name
-from ssl_music.vectors import Vectors
+from ssl_music.vectors import Vectors, centre_and_scale
 
 try:
     import faiss
@@ -57,11 +57,9 @@ def build(vectors: Vectors, out: Path | str, *, kind: str = "auto") -> "Index":
     kept = np.array([row for row in range(len(vectors)) if row not in faults], np.int64)
     if not len(kept):
         raise UserError(f"{vectors.root}: no track has a vector that can be compared; was the encoder trained?")
-    mean = vectors.pooled[kept].mean(axis=0, dtype=np.float64).astype(np.float32)
-    deviation = vectors.pooled[kept].std(axis=0, dtype=np.float64).astype(np.float32)
-    # a dimension in which all tracks agree tells nothing; one track alone agrees with itself in all
-    scale = np.where(deviation > 1e-6 * np.abs(mean).max(initial=1e-6), 1 / np.maximum(deviation, 1e-12), 0.0)
-    scale = (np.ones_like(scale) if not scale.any() else scale).astype(np.float32)
+    centre, scale = centre_and_scale(vectors.pooled[kept])
+    # one track alone agrees with itself in all dimensions
+    mean, scale = centre.astype(np.float32), (scale if scale.any() else np.ones_like(scale)).astype(np.float32)
     if kind == "auto":
         kind = "exact" if len(kept) <= EXACT_UP_TO else "ivf"
     units = _unit(vectors.pooled[kept], mean, scale)

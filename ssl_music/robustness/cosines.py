@@ -4,6 +4,7 @@ import numpy as np
 
 from ssl_music.errors import UserError
 from ssl_music.metrics import Interval, percentile_interval
+from ssl_music.vectors import centre_and_scale
 
 
 class Around:
@@ -20,16 +21,12 @@ class Around:
     """
 
     def __init__(self, vectors: np.ndarray) -> None:
-        self.mean = vectors.mean(axis=0, dtype=np.float64)
-        deviation = vectors.std(axis=0, dtype=np.float64)
-        # a dimension in which all tracks agree tells nothing; its deviation in float32 is of rounding size
-        told = deviation > 1e-6 * np.abs(self.mean).max(initial=1e-6)
-        if not told.any():
+        self.mean, self.scale = centre_and_scale(vectors)
+        if not self.scale.any():
             raise UserError(
                 f"all {len(vectors)} tracks have the same vector: the encoder has collapsed, or there is one track "
                 "only, and no cosine says anything"
             )
-        self.scale = np.where(told, 1 / np.maximum(deviation, 1e-12), 0.0)
 
     def cosine(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Shape: (N, D), (N, D) → (N,)."""
