@@ -1,15 +1,20 @@
 """Rows of results, as people read them or as programs do."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_music._files import replacing
 from ssl_music.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: names that a training, or an embedding, gives its folder and its files, whatever was trained
 USUAL = ("runs", "run", "encoder", "tagger", "best", "vectors")
@@ -48,6 +53,11 @@ def _write(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
         widths = {key: max(len(key), *(len(row[key]) for row in texts)) for key in rows[0]}
         for row in [{key: key for key in widths}, *texts]:
             handle.write("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip() + "\n")
+
+
+def strongest(tags: Sequence[str], scores: np.ndarray, top: int) -> str:
+    """The `top` tags with the highest scores, in one cell."""
+    return "  ".join(f"{tags[place]} {scores[place]:.2f}" for place in (-scores).argsort(kind="stable")[:top])
 
 
 def display_names(paths: Sequence[Path]) -> list[str]:

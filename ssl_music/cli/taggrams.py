@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_music.cli.show import print_rows, write_rows
+from ssl_music.cli.show import print_rows, strongest, write_rows
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def taggram(
     if songs:
         write_rows([_song_row(track, tagger.tags, whole) for track, whole in songs], "csv", out / "songs.csv")
         print_rows(
-            [{"file": str(track.path), "tags": _strongest(tagger.tags, whole)} for track, whole in songs], "table"
+            [{"file": str(track.path), "tags": strongest(tagger.tags, whole, PRINTED)} for track, whole in songs],
+            "table",
         )
         if by:
             _write_groups(out, by, songs, tagger.tags, top=top)
@@ -174,7 +175,9 @@ def _write_groups(
     names = sorted(groups)
     means = np.array([np.mean(groups[name], axis=0) for name in names])
     rows = [{by: name, "songs": len(groups[name])} for name in names]
-    print_rows([row | {"tags": _strongest(tags, mean)} for row, mean in zip(rows, means, strict=True)], "table")
+    print_rows(
+        [row | {"tags": strongest(tags, mean, PRINTED)} for row, mean in zip(rows, means, strict=True)], "table"
+    )
     write_rows([row | _scores(tags, mean) for row, mean in zip(rows, means, strict=True)], "csv", out / f"{by}.csv")
     counts = [len(groups[name]) for name in names]
     save(group_figure(names, counts, tags, means, title=f"Tags by {by}", top=top), out / f"{by}.png")
@@ -186,7 +189,3 @@ def _song_row(track: Track, tags: Sequence[str], whole: np.ndarray) -> dict[str,
 
 def _scores(tags: Sequence[str], scores: np.ndarray) -> dict[str, float]:
     return {tag: round(float(score), 4) for tag, score in zip(tags, scores, strict=True)}
-
-
-def _strongest(tags: Sequence[str], scores: np.ndarray) -> str:
-    return "  ".join(f"{tags[i]} {scores[i]:.2f}" for i in (-scores).argsort(kind="stable")[:PRINTED])

@@ -15,7 +15,7 @@ from ssl_music.cli.pooling import bench_pooling
 from ssl_music.cli.probing import probe, score
 from ssl_music.cli.reporting import report
 from ssl_music.cli.robust import robustness
-from ssl_music.cli.show import print_rows
+from ssl_music.cli.show import print_rows, strongest
 from ssl_music.cli.taggrams import taggram
 from ssl_music.cli.training import pretrain, tell_duplicates
 from ssl_music.errors import UserError
@@ -224,8 +224,7 @@ def tag(
     tagged = [(path, found) for path, found in heard if not isinstance(found, AudioError)]
     if format == "table":
         rows: list[dict[str, Any]] = [
-            {"file": str(path), "tags": "  ".join(f"{tagger.tags[i]} {row[i]:.2f}" for i in (-row).argsort()[:top])}
-            for path, row in tagged
+            {"file": str(path), "tags": strongest(tagger.tags, row, top)} for path, row in tagged
         ]
     else:
         rows = [
