@@ -23,7 +23,8 @@ from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.metrics import Interval
 from ssl_music.probe import NAMES, PROTOCOLS, Predictions
-from ssl_music.probe.scoring import Drawn, difference, drawn, drawn_units, interval
+from ssl_music.probe.draws import Drawn, difference, drawn_units, interval
+from ssl_music.probe.scoring import drawn
 from ssl_music.probe.tables import aligned
 from ssl_music.tagger import Tagger
 from ssl_music.taggram import POOLINGS, learned

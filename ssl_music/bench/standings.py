@@ -8,8 +8,8 @@ from scipy.stats import rankdata
 
 from ssl_music.metrics import Interval
 from ssl_music.probe import NAMES, ProbeResult
+from ssl_music.probe.draws import difference
 from ssl_music.probe.paired import drawn_together
-from ssl_music.probe.scoring import difference
 from ssl_music.probe.tables import aligned
 
 #: results by task and encoder, both in their order

@@ -13,6 +13,7 @@ checks       what is checked before anything is fitted
 fitted       the protocols: what is fitted on train, what is chosen on valid
 predictions  what was predicted for one split, matched by name
 scoring      predictions → metrics with intervals
+draws        a metric in the draws of a bootstrap
 chance       what is reached without hearing anything
 protocol     `probe`: all of it, one result
 result       `ProbeResult` and its record on disk

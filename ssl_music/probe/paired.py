@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from ssl_music import metrics
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.metrics import Interval
+from ssl_music.probe.draws import Drawn, averaged, difference
 from ssl_music.probe.result import ProbeResult
-from ssl_music.probe.scoring import Drawn, averaged, difference, drawn
+from ssl_music.probe.scoring import drawn
 
 #: of a result that two must have in common
 COMPARED = ("column", "kind", "tracks")
@@ -24,7 +25,7 @@ def paired(a: ProbeResult, b: ProbeResult, metric: str | None = None) -> Interva
 def drawn_together(results: Sequence[ProbeResult], metric: str) -> list[Drawn]:
     """What each result reaches on all tracks and in the same draws of them, the mean over its runs.
 
-    Any two of these have a `scoring.difference`: of many results, cheaper than `paired` of each two.
+    Any two of these have a `draws.difference`: of many results, cheaper than `paired` of each two.
     """
     first = results[0]
     for result in results:

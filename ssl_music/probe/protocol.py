@@ -10,10 +10,11 @@ import numpy as np
 
 from ssl_music.errors import UserError
 from ssl_music.probe.chance import chance
+from ssl_music.probe.draws import drawn_units
 from ssl_music.probe.fitted import PROTOCOLS, SEEDED, Fitted, fit
 from ssl_music.probe.predictions import Predictions
 from ssl_music.probe.result import Origin, ProbeResult
-from ssl_music.probe.scoring import drawn_units, scores
+from ssl_music.probe.scoring import scores
 from ssl_music.vectors import Vectors
 
 

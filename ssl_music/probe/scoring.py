@@ -8,6 +8,7 @@ import numpy as np
 from ssl_music import metrics
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.metrics import Interval
+from ssl_music.probe.draws import Drawn, averaged, interval
 from ssl_music.probe.features import TaskKind
 from ssl_music.probe.predictions import Predictions
 
@@ -30,13 +31,6 @@ DECISIONS: dict[str, Callable[..., np.ndarray]] = {
     "f1": metrics.f_beta,
     "tag_accuracy": metrics.tag_accuracy,
 }
-
-
-class Drawn(NamedTuple):
-    """A metric of one run: on all tracks, and in each draw of the bootstrap: () and (R,), or (K,) and (R, K)."""
-
-    value: np.ndarray
-    draws: np.ndarray
 
 
 class TagScore(NamedTuple):
@@ -225,31 +219,6 @@ def _tag_scores(
             )
         )
     return told
-
-
-def averaged(runs: Sequence[Drawn]) -> Drawn:
-    """The mean over runs, on all tracks and in each draw."""
-    return Drawn(np.mean([run.value for run in runs], axis=0), np.mean([run.draws for run in runs], axis=0))
-
-
-def interval(metric: str, found: Drawn) -> Interval:
-    """The value between the percentiles of its draws; those of PR-AUC are biased."""
-    return metrics.percentile_interval(float(found.value), found.draws, bias_corrected=metric == "pr_auc")
-
-
-def difference(one: Drawn, other: Drawn) -> Interval:
-    """How much higher `one` is than `other`, both in the same draws of the same tracks."""
-    return metrics.paired_interval(float(one.value), float(other.value), one.draws, other.draws)
-
-
-def drawn_units(groups: Sequence[str]) -> tuple[str, int]:
-    """What a bootstrap over tracks of these groups draws, and how many there are of it.
-
-    >>> drawn_units(["", ""]), drawn_units(["a", "a", ""])
-    (('tracks', 2), ('groups', 2))
-    """
-    count = len(np.unique(metrics.units_of(groups)))
-    return "tracks" if count == len(groups) else "groups", count
 
 
 def _over_runs(values: dict[str, list[float]]) -> dict[str, Interval]:

@@ -8,7 +8,8 @@ import numpy as np
 from ssl_music import metrics
 from ssl_music.probe import Fitted
 from ssl_music.probe.chance import chance
-from ssl_music.probe.scoring import Drawn, difference, drawn, drawn_units, interval, primary
+from ssl_music.probe.draws import Drawn, difference, drawn_units, interval
+from ssl_music.probe.scoring import drawn, primary
 from ssl_music.robustness.cosines import Around, cosine, mean_interval
 from ssl_music.vectors import Vectors
 
