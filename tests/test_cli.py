@@ -31,7 +31,9 @@ def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
     code = "import sys; from ssl_music import cli; cli.main(['--help']); print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert all(f"  {verb}" in out for verb in verbs.VERBS)
-    loaded = set(out.split())
+    *shown, modules = out.splitlines()
+    assert max(map(len, shown)) <= 118
+    loaded = set(modules.split())
     assert not loaded & {"torch", "numpy", "pytorch_lightning", "sklearn", "faiss", "jsonargparse", "matplotlib"}
 
 
@@ -59,6 +61,26 @@ def test_each_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]
         (["listen", "song.mp3", "--augment", "clmr"], "song.mp3: no such file"),
         (["listen", "song.mp3"], "listen wants --recipe with a recipe of pretrain, or --augment"),
         (["tag", "song.mp3", "--checkpoint", "none"], "none: no such checkpoint"),
+        (["tag"], "wanted too: FILES, --checkpoint; ssl-music tag --help tells of them"),
+        (["tag", "song.mp3", "--checkpoint", "none", "--top", "0"], "top 0: 1 or more is wanted"),
+        (["robustness", "--checkpoint", "c"], "wanted too: --catalog.root, --out; ssl-music robustness --help"),
+        (["bench"], "unknown verb 'bench'; did you mean 'bench probe'? Known: bench probe, bench pooling"),
+        (["bench", "poling"], "unknown verb 'bench poling'; did you mean 'bench pooling'?"),
+        (["probe", "--seed", "x"], "in seed: came 'x'; wanted a whole number"),
+        (["probe", "--seed", "-1"], "seed -1: 0 or more is wanted"),
+        (["probe", "--seeds", "0"], "seeds 0: 1 or more is wanted"),
+        (["probe", "--bootstrap", "0"], "bootstrap 0: 1 or more is wanted"),
+        (["probe", "--drop", "rock"], "in drop: came 'rock'; wanted a list, such as '[rock]'"),
+        (["probe", "--regression", "maybe"], "in regression: came 'maybe'; wanted true or false"),
+        (["probe", "--training.epochs", "x"], "in training → epochs: came 'x'; wanted a whole number"),
+        (["probe", "--catalog", "{root: x}"], "in catalog: the name of a class is wanted too; known: Folder, Pack"),
+        (
+            ["taggram", "a.mp3", "--checkpoint", "t", "--by", "artst"],
+            "in by: unknown value 'artst'; did you mean 'ar",
+        ),
+        (["bench", "probe", "--encoders", "a"], "in encoders: came 'a'; wanted names with values, such as '{a: …}'"),
+        (["bench", "probe", "--encoders", "{a: b}", "--tasks", "[x]"], "in tasks: came 'x'; wanted a list of them"),
+        (["bench", "probe", "--encoders", "{a: b}", "--catalogs", "{m: Foldr}"], "Known: Folder, Pack, Synthetic, "),
     ],
 )
 def test_mistakes_get_one_line_and_exit_2(

@@ -8,7 +8,9 @@ Exit codes: 0 done · 2 something to mend, said in one line · 130 interrupted w
 
 import io
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -67,7 +69,8 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in verbs.VERBS:
         from ssl_music.errors import unknown_name
 
-        raise unknown_name("verb", name, list(verbs.VERBS))
+        begun = [verb for verb in verbs.VERBS if verb.startswith(f"{name} ")]  # `bench` alone, `bench prob`
+        raise unknown_name("verb", " ".join(arguments[:2]) if begun else name, begun or list(verbs.VERBS))
     from ssl_music.cli import parse
 
     return parse.run(verbs.VERBS[name], rest)
@@ -92,7 +95,16 @@ def _show_warning(  # noqa: PLR0917  # as the warnings module calls it
 
 
 def _help(verbs: dict) -> str:
-    lines = [f"  {name:<14}{(verb.__doc__ or '').strip().splitlines()[0]}" for name, verb in verbs.items()]
+    wide = min(shutil.get_terminal_size((118, 24)).columns, 118)
+    lines = [
+        textwrap.fill(
+            f"{name:<14}{(verb.__doc__ or '').strip().splitlines()[0]}",
+            wide,
+            initial_indent="  ",
+            subsequent_indent=" " * 16,
+        )
+        for name, verb in verbs.items()
+    ]
     return "\n".join(
         [
             "usage: ssl-music VERB [arguments]      ssl-music VERB --help",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import jsonargparse
@@ -31,7 +31,7 @@ def taught(message: str, parser: jsonargparse.ArgumentParser) -> UserError:
     """The `UserError` for one of jsonargparse's messages."""
     where = " → ".join(re.findall(r'Parser key "([^"]+)"', message))
     if wrong := re.search(r"Expected a dot import path string: (\S+)", message):
-        return _at(where, unknown_name("class", wrong[1], _classes(where)))
+        return _at(where, _no_class(wrong[1], where))
     if wrong := re.search(r"Option '([^']+)' is not accepted", message):
         return _unknown_option(wrong[1], where, message, parser)
     if wrong := re.search(r"Expected a typing\.Literal\[([^]]+)\]\. Got value: (\S+)", message):
@@ -41,16 +41,50 @@ def taught(message: str, parser: jsonargparse.ArgumentParser) -> UserError:
         return _at(wrong[1], unknown_name("argument", wrong[2], known))
     if wrong := re.search(r"unrecognized arguments: --([\w.-]+)", message, re.IGNORECASE):
         return unknown_name("argument", wrong[1].replace("-", "_"), _arguments(parser))
-    return _plain(message, where)
+    return _plain(message, where, parser)
 
 
-def _plain(message: str, where: str) -> UserError:
-    """The message in one line; of a value that fits no type of several, what came and what was wanted."""
+def _plain(message: str, where: str, parser: jsonargparse.ArgumentParser) -> UserError:
+    """The message in one line: what came, and what was wanted, in words for people."""
     line = re.sub(r"\s*\n\s*", " ", message).strip()
-    if wrong := re.search(r"any of the Union subtypes .* Given value: (.*)$", line):
-        wanted = re.findall(r"Expected a (?:<class '([^']+)'>|typing\.Literal\[([^]]+)\])", line)
-        return UserError(f"in {where}: came {wrong[1]!r}; wanted {', or '.join(a or b for a, b in wanted)}")
-    return UserError(line)
+    if missing := re.search(r"the following arguments are required: (.+)", line):
+        return _missing(missing[1].split(", "), parser)
+    if wrong := re.search(r"Expected a <class '([^']+)'>\. Got value: (.*?)(?: - Expected| Given value|$)", line):
+        return _at(where, _mismatch(wrong[2], [wrong[1]]))
+    if "any of the Union subtypes" not in line:
+        return UserError(line)
+    if "Expected an instantiatable class" in line:
+        return _at(where, UserError(f"the name of a class is wanted too; known: {', '.join(_classes(where))}"))
+    came = line.rpartition("Given value: ")[2]
+    choices = re.findall(r"Expected a typing\.Literal\[([^]]+)\]", line)
+    kinds = [kind for kind in re.findall(r"Expected a <class '([^']+)'>", line) if kind != "NoneType"]
+    if choices and not kinds:
+        return _at(where, unknown_name("value", came, re.findall(r"'([^']+)'", choices[0])))
+    return _at(where, _mismatch(came, [*kinds, *choices]))
+
+
+def _mismatch(came: str, wanted: Sequence[str]) -> UserError:
+    """Of a value that fits no kind, or one of none of several.
+
+    >>> _mismatch("rock", ["list"])
+    UserError("came 'rock'; wanted a list, such as '[rock]'")
+    """
+    one = came if re.fullmatch(r"[\w./-]+", came) else "a"
+    kinds = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "text",
+        "list": f"a list, such as '[{one}]'",
+        "dict": f"names with values, such as '{{{one}: …}}'",
+    }
+    return UserError(f"came {came!r}; wanted {', or '.join(dict.fromkeys(kinds.get(kind, kind) for kind in wanted))}")
+
+
+def _missing(names: Sequence[str], parser: jsonargparse.ArgumentParser) -> UserError:
+    flags = {"catalog": "--catalog.root", **{name: f"--{name}" for name in _arguments(parser) if name != "catalog"}}
+    told = ", ".join(flags.get(name, name.upper()) for name in names)
+    return UserError(f"wanted too: {told}; {parser.prog} --help tells of them")
 
 
 def _unknown_option(name: str, where: str, message: str, parser: jsonargparse.ArgumentParser) -> UserError:
@@ -70,6 +104,12 @@ def _class(path: str) -> type:
     return getattr(importlib.import_module(module), name)
 
 
+def _no_class(name: str, where: str) -> UserError:
+    if where == "tasks":
+        return UserError(f"came {name!r}; wanted a list of them, such as '[{{column: genre}}]'")
+    return unknown_name("class", name, _classes(where))
+
+
 def _classes(where: str) -> list[str]:
     """The class names known at the innermost key of `where`; of every family where the key is not known."""
     from ssl_music.augment import Augmentation
@@ -77,6 +117,7 @@ def _classes(where: str) -> list[str]:
     from ssl_music.encoders import Encoder
 
     families: dict[str, type] = {"catalog": Catalog, "encoder": Encoder, "augment": Augmentation}
+    families |= {"catalogs": Catalog, "pretrained_on": Catalog}
     if where.startswith("method"):
         from ssl_music.methods import Method
 
@@ -88,5 +129,6 @@ def _classes(where: str) -> list[str]:
 
 def _arguments(parser: jsonargparse.ArgumentParser) -> list[str]:
     """What can be written behind `--`, but for what only shows help."""
+    others = ("help", "print_config", "print_shtab")
     names = [action.dest for action in parser._actions if action.option_strings]
-    return [name for name in names if name not in ("help", "print_config") and not name.endswith(".help")]
+    return [name for name in names if name not in others and not name.endswith(".help")]

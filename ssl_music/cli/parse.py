@@ -31,6 +31,8 @@ POSITIONAL = {
 }
 #: verbs that take from a recipe these arguments alone: it may be the recipe of another verb
 TAKEN = {"listen": {"method"}}
+#: numbers that have the same least value whatever the verb
+LEAST = {"bootstrap": 1, "seed": 0, "seeds": 1, "top": 1}
 #: arguments that are made here, from others
 MADE = {"trainer", "config"}
 #: where the recipes are: beside the package in a clone, under the environment once installed as a wheel
@@ -51,6 +53,9 @@ def arguments(verb: Callable, words: list[str], *, without: tuple[str, ...] = ()
     """
     parser = _parser(verb)
     config = _parse(parser, verb, words)
+    for name, least in LEAST.items():
+        if isinstance(config.get(name), int) and config[name] < least:
+            raise UserError(f"{name} {config[name]}: {least} or more is wanted")
     recipe = yaml.safe_load(parser.dump(config, skip_validation=True))
     for name in without:
         config.pop(name)
