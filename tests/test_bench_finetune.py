@@ -11,11 +11,13 @@ from pytorch_lightning import Callback
 from training_toy import tiny_encoder
 
 from ssl_music import checkpoint
+from ssl_music._registry import members
 from ssl_music.bench import finetune as module
 from ssl_music.bench.baselines import untrained
 from ssl_music.bench.finetune import finetune
 from ssl_music.bench.labelled import partly_labelled
 from ssl_music.bench.training import Training
+from ssl_music.catalogs import Catalog
 from ssl_music.clips import waves
 from ssl_music.embed import embed, tag_files
 from ssl_music.encoders import SampleCNN
@@ -131,6 +133,7 @@ def test_some_labels_hidden() -> None:
     assert len(view.labelled(view.split("valid"), "pitch")) == 9
     assert len(view.labelled(view.split("train"), "traits")) == 18
     assert waves(view, whole.sample_rate).gather is not None and view.fingerprint() != whole.fingerprint()
+    assert type(view).__name__ not in members(Catalog) and "Pack" in members(Catalog)  # nobody names it in a recipe
     np.testing.assert_array_equal(view.gather(np.array([3]), np.array([5]), 9), whole.gather([3], [5], 9))
 
 
