@@ -86,7 +86,7 @@ class PoolingStudy:
                 less = self.differences[metric].get(pooling, [])
                 cells = [(str(one), f"{less[number]:+}" if less else "") for number, one in enumerate(intervals)]
                 rows.append([pooling, *(cell for pair in cells for cell in pair)])
-            lines += ["", *aligned(rows)]
+            lines += ["", *aligned(rows, together=2)]
         return "\n".join([*lines, "", PUBLISHED])
 
 

@@ -1,8 +1,10 @@
 """Results as text: one at length, several held against each other."""
 
+import math
 from collections.abc import Sequence
 
 from ssl_music.errors import UserError
+from ssl_music.metrics import Interval
 from ssl_music.probe.paired import check_comparable, paired
 from ssl_music.probe.result import ProbeResult
 
@@ -25,6 +27,8 @@ NAMES = {
     "r2": "R²",
     "mean_absolute_error": "mean absolute error",
 }
+#: letters of a line
+LINE = 118
 
 
 def protocol_line(result: ProbeResult) -> str:
@@ -33,7 +37,11 @@ def protocol_line(result: ProbeResult) -> str:
     `linear (l2 0.01), mean vector of each track`
     """
     chosen = ", ".join(f"{name} {value:g}" for name, value in result.settings.items())
-    heard = {"vectors": "mean vector of each track", "scores": "mean score of each track's chunks"}
+    heard = {
+        "vectors": "mean vector of each track",
+        "scores": "mean score of each track's chunks",
+        "outside": "the scores of a table",
+    }
     runs = f", {len(result.runs)} seeds" if len(result.runs) > 1 else ""
     return f"{result.protocol}{f' ({chosen})' if chosen else ''}, {heard.get(result.pool, result.pool)}{runs}"
 
@@ -60,12 +68,13 @@ def table(result: ProbeResult) -> str:
         "threshold" if result.target_precision is None else f"threshold for precision {result.target_precision:g}"
     )
     limits = [heading] if any(tag.threshold is not None for tag in result.per_tag) else []
-    rows = [["tag", "tracks", *units, *limits, *(heading for name in scores for heading in (NAMES[name], ""))]]
+    about = ["tag", "tracks", *units, *limits]
+    rows = [[*about, *(heading for name in scores for heading in (NAMES[name], ""))]]
     for tag in result.per_tag:
-        cells = [cell for name in scores for cell in (f"{tag.scores[name].value:.3f}", _bounds(tag.scores[name]))]
+        cells = [cell for name in scores for cell in _cells(tag.scores[name])]
         limit = [f"{tag.threshold:.2f}" if tag.threshold is not None else "" for _ in limits]
         rows.append([tag.tag, str(tag.support), *(str(tag.units) for _ in units), *limit, *cells])
-    lines += aligned(rows)
+    lines += aligned(rows, fixed=len(about), together=2)
     lines += [f"not scored in {split}: {', '.join(tags)}" for split, tags in result.left_out.items() if tags]
     if result.shared_groups:
         lines.append(f"LEAK: {len(result.shared_groups)} groups lie on both sides of the test split")
@@ -85,16 +94,13 @@ def compare(results: Sequence[ProbeResult]) -> str:
     metrics = list(first.metrics)
     rows = [[first.column, "protocol", *(heading for name in metrics for heading in (NAMES[name], "95 % interval"))]]
     for result in results:
-        cells = [
-            cell
-            for metric in metrics
-            for cell in (f"{result.metrics[metric].value:.3f}", _bounds(result.metrics[metric]))
-        ]
+        cells = [cell for metric in metrics for cell in _cells(result.metrics[metric])]
         rows.append([result.name, result.protocol, *cells])
     chances = (f"{first.chance[metric]:.3f}" if metric in first.chance else "" for metric in metrics)
     rows.append(["chance", "", *(cell for chance in chances for cell in (chance, ""))])
     verdicts = [difference_line(first, other) for other in results[1:]]
-    return "\n".join([_provenance(first), "", *aligned(rows), *([""] if verdicts else []), *verdicts])
+    lines = aligned(rows, fixed=2, together=2)
+    return "\n".join([_provenance(first), "", *lines, *([""] if verdicts else []), *verdicts])
 
 
 def difference_line(a: ProbeResult, b: ProbeResult, metric: str | None = None) -> str:
@@ -116,20 +122,30 @@ def difference_line(a: ProbeResult, b: ProbeResult, metric: str | None = None) -
     )
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width, numbers to the right.
+def aligned(rows: Sequence[Sequence[str]], *, fixed: int = 1, together: int = 1) -> list[str]:
+    """Columns of equal width, numbers to the right. What does not fit beside the others stands below them.
+
+    The first `fixed` columns stand there again; `together` columns, as a value and its interval, are not parted.
 
     >>> aligned([["a", "1"], ["bc", "10"]])
     ['a    1', 'bc  10']
+    >>> len(aligned([["a" * 30, "b" * 50, "c" * 50]]))
+    3
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    blocks: list[list[int]] = [list(range(fixed))]
+    for start in range(fixed, len(widths), together):
+        columns = list(range(start, min(start + together, len(widths))))
+        if len(blocks[-1]) > fixed and sum(widths[one] + 2 for one in blocks[-1] + columns) - 2 > LINE:
+            blocks.append(list(range(fixed)))
+        blocks[-1] += columns
+    lines = list[str]()
+    for block in blocks:
+        lines += [""] if lines else []
+        for row in rows:
+            cells = [row[column].rjust(widths[column]) for column in block[1:]]
+            lines.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
+    return lines
 
 
 def _provenance(result: ProbeResult) -> str:
@@ -138,6 +154,11 @@ def _provenance(result: ProbeResult) -> str:
         f"split {result.origin.split_name}, catalog {result.origin.catalog_fingerprint}; tracks: {tracks}; "
         f"95 % intervals over {result.units} {result.unit}"
     )
+
+
+def _cells(interval: Interval) -> tuple[str, str]:
+    """The value and its interval; a dash where there is none, as for the precision of a tag that is never given."""
+    return ("—", "") if math.isnan(interval.value) else (f"{interval.value:.3f}", _bounds(interval))
 
 
 def _bounds(interval: tuple[float, float, float]) -> str:
