@@ -76,7 +76,7 @@ def test_without_valid_there_are_no_thresholds(tmp_path: Path, catalog: Table) -
 
 def test_tags_that_do_not_fit(tmp_path: Path, catalog: Table) -> None:
     predicted(tmp_path / "few.csv", catalog, tags=["calm", "loud"])
-    with pytest.raises(UserError, match=r"lack 1 of 3 tags: 'dark'.*by name, never by position"):
+    with pytest.raises(UserError, match=r"few\.csv: .*lack 1 of 3 tags: 'dark'.*by name, never by position"):
         score_table(read_table(tmp_path / "few.csv"), catalog)
     result = score_table(read_table(tmp_path / "few.csv"), catalog, drop=["dark"], bootstrap=50)
     assert result.tags == ["calm", "loud"]
@@ -91,9 +91,12 @@ def test_tags_that_do_not_fit(tmp_path: Path, catalog: Table) -> None:
     ("text", "told"),
     [
         ("name,calm\n1,0.5\n", "wanted file or path or id or track in the first column"),
-        ("file,calm\n1,0.5\n2\n", "line 3 has 1 cells, the heading 2"),
-        ("file,calm\n1,high\n", "line 2 holds 'high', where a number is wanted"),
+        ("file,calm\n1,0.5\n2\n", "line 3 has 1 cells, the header has 2"),
+        ("file,calm\n1,high\n", "'1' has 'high' for 'calm', where a number is wanted"),
+        ("file,calm,calm\n1,0,0\n", "more than one column is called calm"),
         ("", "its first line is"),
+        ("\0" * 50, "neither CSV text nor Parquet"),
+        ("a" * 5000, "its first line is 'a{30}';"),
     ],
 )
 def test_tables_that_are_none(tmp_path: Path, text: str, told: str) -> None:
@@ -109,7 +112,8 @@ def test_scores_that_are_none(tmp_path: Path, catalog: Table) -> None:
     lines = (tmp_path / "p.csv").read_text().splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("02.wav"))
     for cell, told in (
-        ("nan", "hold NaN or Inf, the first is '02.wav'"),
+        ("nan", r"bad\.csv: the scores of 1 of 10 tracks .* hold NaN or Inf, the first is '02.wav'"),
+        ("", "are empty or hold NaN or Inf, the first is '02.wav'"),
         ("1.7", "outside 0 … 1, the first is '02.wav'"),
     ):
         changed = [*lines[:at], f"02.wav,{cell},0.5,0.5", *lines[at + 1 :]]
@@ -119,6 +123,33 @@ def test_scores_that_are_none(tmp_path: Path, catalog: Table) -> None:
     (tmp_path / "bad.csv").write_text("\n".join([*lines, lines[at]]))
     with pytest.raises(UserError, match=r"'02\.wav' stands in several lines"):
         score_table(read_table(tmp_path / "bad.csv"), catalog)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_save_them(tmp_path: Path, catalog: Table, encoding: str) -> None:
+    predicted(tmp_path / "p.csv", catalog, tags=TAGS)
+    plain = read_table(tmp_path / "p.csv")
+    (tmp_path / "q.csv").write_text((tmp_path / "p.csv").read_text().replace(",", ";"), encoding=encoding)
+    found = read_table(tmp_path / "q.csv")
+    assert (found.names, found.tags) == (plain.names, plain.tags)
+    np.testing.assert_array_equal(found.scores, plain.scores)
+
+
+def test_thresholds_are_not_chosen_on_what_is_scored_nor_left_out_unsaid(tmp_path: Path, catalog: Table) -> None:
+    predicted(tmp_path / "p.csv", catalog, tags=TAGS)
+    table = read_table(tmp_path / "p.csv")
+    for valid in ("test", "all"):
+        with pytest.raises(UserError, match=f"'{valid}' and 'test' share tracks"):
+            score_table(table, catalog, valid=valid)
+    with pytest.raises(UserError, match="unknown split 'vlaid'; did you mean 'valid'"):
+        score_table(table, catalog, valid="vlaid")
+    test = [track.id for track in catalog.split("test")]
+    predicted(tmp_path / "some.csv", catalog, tags=TAGS, ids=[*test, catalog.split("valid")[0].id])
+    with pytest.warns(
+        UserWarning, match=r"some\.csv: lacks 9 of 10 labelled tracks of the split 'valid'.*no threshol"
+    ):
+        result = score_table(read_table(tmp_path / "some.csv"), catalog, bootstrap=50)
+    assert result.tracks == {"test": 10}
 
 
 def test_on_the_command_line(tmp_path: Path, catalog: Table, capsys: pytest.CaptureFixture[str]) -> None:

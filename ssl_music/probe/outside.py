@@ -1,6 +1,5 @@
 """Predictions that come from elsewhere, as a table: one line a track, one column a tag, matched by name."""
 
-import csv
 import hashlib
 import math
 import warnings
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssl_music.catalogs import Catalog, Track
+from ssl_music.catalogs.labels import Cell, examples, read_cells, text
 from ssl_music.errors import UserError, unknown_name
 from ssl_music.probe.checks import unscored
 from ssl_music.probe.features import TaskKind
@@ -22,6 +22,7 @@ from ssl_music.probe.result import Origin, ProbeResult
 #: headings of the column that names the track; `ssl-music tag --format csv` writes the first
 NAMING = ("file", "path", "id", "track")
 SHOWN = 5
+SHOWN_LETTERS = 30
 
 
 class Table(NamedTuple):
@@ -34,7 +35,7 @@ class Table(NamedTuple):
 
 
 def read_table(path: Path | str) -> Table:
-    """A CSV of scores: a first column `file`, `path`, `id` or `track`, then one column a tag.
+    """A CSV or Parquet table of scores: a first column `file`, `path`, `id` or `track`, then one column a tag.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "predicted.csv"
@@ -45,21 +46,17 @@ def read_table(path: Path | str) -> Table:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a CSV of scores, such as ssl-music tag --format csv writes")
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
-            heading, *lines = [line for line in csv.reader(handle) if line] or [[]]
-    except csv.Error as error:
-        raise UserError(f"{path}: not a CSV file ({error})") from error
-    if len(heading) < 2 or heading[0] not in NAMING:
+    sheet = read_cells(path)
+    naming, *tags = sheet.names or [""]
+    if naming not in NAMING or not tags:
         raise UserError(
-            f"{path}: its first line is {heading[:3]}; wanted {' or '.join(NAMING)} in the first column, and a "
-            "column for each tag"
+            f"{path}: its first line is {examples(name[:SHOWN_LETTERS] for name in sheet.names)}; wanted "
+            f"{' or '.join(NAMING)} in the first column, and a column for each tag"
         )
-    ragged = [number for number, line in enumerate(lines, 2) if len(line) != len(heading)]
-    if ragged:
-        raise UserError(f"{path}: line {ragged[0]} has {len(lines[ragged[0] - 2])} cells, the heading {len(heading)}")
-    scores = np.array([[_number(path, number, cell) for cell in line[1:]] for number, line in enumerate(lines, 2)])
-    return Table(path, [line[0] for line in lines], heading[1:], scores.reshape(len(lines), len(heading) - 1))
+    scores = np.array([[_number(path, row[naming], tag, text(row[tag])) for tag in tags] for row in sheet.rows])
+    cells = (row[naming] for row in sheet.rows)
+    names = [cell if isinstance(cell, str) else text(cell) for cell in cells]
+    return Table(path, names, tags, scores.reshape(len(names), len(tags)))
 
 
 def score_table(
@@ -93,10 +90,7 @@ def score_table(
         told = ", ".join(map(repr, strange[:SHOWN])) + more
         warnings.warn(f"{table.path}: tags that {column!r} does not have are left out: {told}", stacklevel=2)
     scored = _of_split(table, catalog, column, tags, test)
-    held = []
-    if valid in {track.split for track in catalog.tracks}:
-        heard = _rows(table, _labelled(catalog, column, tags, valid))
-        held = [_of_split(table, catalog, column, tags, valid)] if heard and None not in heard else []
+    held = _for_thresholds(table, catalog, column, tags, valid=valid, test=test)
     where = f"{table.path}: column {column!r}"
     outside = np.flatnonzero(((scored.scores < 0) | (scored.scores > 1)).any(axis=1))
     if len(outside):
@@ -122,6 +116,28 @@ def score_table(
     )
 
 
+def _for_thresholds(
+    table: Table, catalog: Catalog, column: str, tags: list[str], *, valid: str | None, test: str
+) -> list[Predictions]:
+    """Those of the split `valid`, if the catalog has it and the table knows its tracks."""
+    splits = {track.split for track in catalog.tracks}
+    if valid is None or (valid == "valid" and valid not in splits):
+        return []
+    tracks = _labelled(catalog, column, tags, valid)
+    if {track.id for track in tracks} & {track.id for track in catalog.split(test)}:
+        raise UserError(
+            f"the splits {valid!r} and {test!r} share tracks: thresholds are not chosen on what is scored"
+        )
+    missing = [track.id for track, row in zip(tracks, _rows(table, tracks), strict=True) if row is None]
+    if missing and len(missing) < len(tracks):
+        warnings.warn(
+            f"{table.path}: lacks {len(missing)} of {len(tracks)} labelled tracks of the split {valid!r}, the first "
+            f"is {missing[0]!r}; no threshold is chosen on the others",
+            stacklevel=3,
+        )
+    return [] if missing or not tracks else [_of_split(table, catalog, column, tags, valid)]
+
+
 def _labelled(catalog: Catalog, column: str, tags: list[str], split: str) -> list[Track]:
     """The tracks of a split that take part: of single-label ones, those whose tag is not left out."""
     tracks = catalog.labelled(catalog.split(split), column)
@@ -144,7 +160,16 @@ def _of_split(table: Table, catalog: Catalog, column: str, tags: list[str], spli
     kind: TaskKind = "multi" if catalog.columns[column] else "single"
     nothing = np.zeros((len(ids), len(table.tags)))
     lines = table.scores[[row for row in rows if row is not None]]
-    matched = Predictions(column, kind, table.tags, ids, groups, nothing, lines).matched(tags, ids)
+    bad = np.flatnonzero(~np.isfinite(lines).all(axis=1))
+    if len(bad):
+        raise UserError(
+            f"{table.path}: the scores of {len(bad)} of {len(ids)} tracks of the split {split!r} are empty or hold "
+            f"NaN or Inf, the first is {ids[bad[0]]!r}; predict again with sound weights"
+        )
+    try:
+        matched = Predictions(column, kind, table.tags, ids, groups, nothing, lines).matched(tags, ids)
+    except UserError as error:
+        raise UserError(f"{table.path}: {error}") from None
     place = {tag: number for number, tag in enumerate(catalog.tags(column))}
     return replace(matched, targets=catalog.targets(tracks, column)[:, [place[tag] for tag in tags]])
 
@@ -159,14 +184,11 @@ def _rows(table: Table, tracks: Sequence[Track]) -> list[int | None]:
     return [next((rows[name] for name in names if name in rows), None) for names in named]
 
 
-def _number(path: Path, line: int, cell: str) -> float:
+def _number(path: Path, track: Cell, tag: str, cell: str) -> float:
     try:
-        return float(cell)
+        return float(cell) if cell else math.nan
     except ValueError:
-        pass
-    if not cell.strip():
-        return math.nan
-    raise UserError(f"{path}: line {line} holds {cell!r}, where a number is wanted")
+        raise UserError(f"{path}: {text(track)!r} has {cell!r} for {tag!r}, where a number is wanted") from None
 
 
 def _digest(path: Path) -> str:

@@ -5,7 +5,7 @@ tags    rows → label columns, tags and splits
 """
 
 from ssl_music.catalogs.labels.match import match_files
-from ssl_music.catalogs.labels.sheet import Cell, Sheet, examples, read_sheet, text
+from ssl_music.catalogs.labels.sheet import Cell, Sheet, examples, read_cells, read_sheet, text
 from ssl_music.catalogs.labels.tags import FACTS, Contents, file_title, read_labels, split_named, with_splits
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "examples",
     "file_title",
     "match_files",
+    "read_cells",
     "read_labels",
     "read_sheet",
     "split_named",

@@ -45,11 +45,8 @@ def text(cell: Cell) -> str:
     return cell.strip() if isinstance(cell, str) else ", ".join(cell)
 
 
-def read_sheet(path: Path | str, *, path_column: str | None) -> Sheet:
-    """A CSV file (comma, semicolon, tab or bar; UTF-8 or UTF-16) or a Parquet file: its content decides.
-
-    Paths may hold bytes that are not UTF-8, as file names do; other cells may not. None is a table without paths.
-    """
+def read_cells(path: Path | str) -> Sheet:
+    """A CSV file (comma, semicolon, tab or bar; UTF-8 or UTF-16) or a Parquet file: its content decides."""
     path = Path(path).expanduser()
     try:
         with path.open("rb") as handle:
@@ -58,7 +55,16 @@ def read_sheet(path: Path | str, *, path_column: str | None) -> Sheet:
         raise UserError(f"{path}: no such table; looked for {path.absolute()}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read as a table: {error.strerror}; give a CSV or Parquet file") from None
-    sheet = _read_parquet(path) if is_parquet else _read_csv(path)
+    return _read_parquet(path) if is_parquet else _read_csv(path)
+
+
+def read_sheet(path: Path | str, *, path_column: str | None) -> Sheet:
+    """A table of tracks, read by `read_cells`; one without rows or without its paths is an error.
+
+    Paths may hold bytes that are not UTF-8, as file names do; other cells may not. None is a table without paths.
+    """
+    sheet = read_cells(path)
+    path = sheet.path
     if not sheet.rows:
         raise UserError(f"{path}: the table has no rows; it wants a header and below it one row a track")
     if path_column is not None and path_column not in sheet.names:
