@@ -15,7 +15,6 @@ from ssl_music.report.comparison import (
     bench_rows,
     difference_figure,
     difference_rows,
-    mean_rank_figure,
 )
 from ssl_music.report.efficiency import efficiency_figure, efficiency_rows
 from ssl_music.report.figures import svg
@@ -256,7 +255,7 @@ def bench(encoders: int, tasks: int) -> dict[str, Any]:
 def test_a_bench_is_legible(encoders: int, tasks: int) -> None:
     facts = bench(encoders, tasks)
     figures = bench_figures(facts)
-    for figure in [*figures, mean_rank_figure(facts)]:
+    for figure in figures:
         assert_legible(figure)
     panels = [axes for figure in figures for axes in figure.axes[1:]]
     assert len(panels) == tasks

@@ -13,7 +13,7 @@ from ssl_music.probe import NAMES
 from ssl_music.report.figures import drawable, styled
 from ssl_music.report.lettering import BOLD, shortened, width_inches
 from ssl_music.report.palette import LIGHT
-from ssl_music.report.sheet import COLUMN, LINE, PAGE, POINTS, TALLEST, TITLE, Look, Sheet, bare, looks
+from ssl_music.report.sheet import LINE, PAGE, POINTS, TALLEST, TITLE, Look, Sheet, bare, looks
 
 Interval = Sequence[float | None]  #: value, low, high
 _ROW, _TICKS, _WIDEST = 0.21, 0.24, 2.6  # inches: of an encoder, above the dots, of a name
@@ -109,30 +109,6 @@ def bench_figures(facts: Mapping[str, Any], *, colours: Mapping[str, str] | None
                         sheet.write(0, y + above + (number + 0.5) * _ROW, named)
         figures.append(sheet.figure)
     return figures
-
-
-def mean_rank_figure(facts: Mapping[str, Any], *, colours: Mapping[str, str] | None = None) -> Figure:
-    """The mean rank of each encoder over all tasks, 1 the best."""
-    order = _ranked(facts)
-    if not order:
-        raise UserError("the bench has no encoder with a rank; run it again")
-    styles = looks(order, colours)
-    side = min(_side(order), 0.5 * COLUMN)
-    top = TITLE + LINE + 0.1 + _TICKS
-    with styled():
-        sheet = Sheet(COLUMN, top + len(order) * _ROW + 0.1, title="Mean rank")
-        tasks = len(facts["table"])
-        note = f"over {tasks} tasks; 1: the best" if tasks > 1 else "of one task; 1: the best"
-        sheet.write(0, TITLE + LINE / 2, note, colour="muted")
-        axes = sheet.panel(side + 0.2, top, COLUMN - side - 0.9, len(order) * _ROW)
-        ranks = [facts["mean_rank"][name] for name in order]
-        _dots(axes, [(rank, rank, rank) for rank in ranks], [styles[name] for name in order], [False] * len(order))
-        axes.set_xlim(1, max(len(order), 2))
-        for number, (name, rank) in enumerate(zip(order, ranks, strict=True)):
-            middle = top + (number + 0.5) * _ROW
-            sheet.write(0, middle, shortened(name, inches=side, points=POINTS))
-            sheet.write(COLUMN, middle, f"{rank:.2f}", colour="muted", align="right")
-    return sheet.figure
 
 
 def bench_rows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:

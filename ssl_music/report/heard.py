@@ -95,11 +95,10 @@ def _rows(store: Vectors, task: Task, songs: Sequence[str]) -> list[int]:
     if not songs:
         test = list(task.first.tracks)[-1]
         return store.labelled(store.split(test), task.first.column).tolist()
-    place = {row.id: number for number, row in enumerate(store.rows)}
     for song in songs:
-        if song not in place:
-            raise unknown_name(f"song in {store.root}:", song, sorted(place)[:10])
-    return [place[song] for song in songs]
+        if song not in store.row_of:
+            raise unknown_name(f"song in {store.root}:", song, sorted(store.row_of)[:10])
+    return [store.row_of[song] for song in songs]
 
 
 def _fitted(question: Question) -> Fitted:

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ssl_music import metrics
 from ssl_music._records import Record
 from ssl_music.metrics import Interval
 from ssl_music.probe import ProbeResult
-from ssl_music.probe.scoring import Drawn, drawn
+from ssl_music.probe.draws import Drawn, difference
+from ssl_music.probe.paired import drawn_together
 
 #: what people call the kinds of a task
 KINDS = {"single": "one tag a song", "multi": "several tags a song", "numbers": "numbers"}
@@ -62,22 +60,12 @@ class Task:
     def differences(self, subject: str) -> dict[str, Interval]:
         """By how much `subject` is better than each of the others: what `probe.paired` says, of all at once."""
         own = self._drawn[subject]
-        return {
-            name: metrics.percentile_interval(float(own.value - other.value), own.draws - other.draws)
-            for name, other in self._drawn.items()
-            if name != subject
-        }
+        return {name: difference(own, other) for name, other in self._drawn.items() if name != subject}
 
     @cached_property
     def _drawn(self) -> dict[str, Drawn]:
         """Each encoder's value, and its values in the same draws of tracks for all."""
-        first, seen = self.first, self.first.test[0]
-        weights = metrics.bootstrap_weights(seen.groups, draws=first.bootstrap, seed=first.seed)
-        found = {}
-        for name, result in self.results.items():
-            runs = [drawn(run.matched(seen.tags, seen.ids), self.metric, weights) for run in result.test]
-            found[name] = Drawn(np.mean([run.value for run in runs]), np.mean([run.draws for run in runs], axis=0))
-        return found
+        return dict(zip(self.results, drawn_together(list(self.results.values()), self.metric), strict=True))
 
 
 def asked(task: Task) -> dict[str, str]:
