@@ -36,14 +36,23 @@ def write_record(
     ({'column': 'genre'}, array([0., 0.]))
     """
     path = Path(path)
-    if kind not in KINDS or path.suffix != ".json":
-        raise ValueError(f"{path}, {kind}: a record's name ends in .json, its kind is one of {', '.join(KINDS)}")
+    check_name(path)
+    if kind not in KINDS:
+        raise ValueError(f"{kind}: the kind of a record is one of {', '.join(KINDS)}")
     if arrays:
         with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as handle:
             np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
     text = json.dumps({"format": FORMAT, "kind": kind, "facts": facts, "arrays": sorted(arrays or ())}, indent=1)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def check_name(path: Path) -> None:
+    """UserError where no record can have this name."""
+    if path.suffix != ".json":
+        raise UserError(
+            f"{path}: the name of a record ends in .json, and its arrays stand beside it; call it {path.stem}.json"
+        )
 
 
 def read_record(path: Path | str) -> Record:

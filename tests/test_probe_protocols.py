@@ -251,6 +251,18 @@ def test_a_record_gives_the_result_back(tmp_path: Path) -> None:
         ProbeResult.load(tmp_path / "out" / "kind.json")
 
 
+def test_a_record_that_was_changed_is_told(tmp_path: Path) -> None:
+    features, labels = gaussian(60, distance=2.0)
+    probe(store(tmp_path / "v", features, {"kind": labels}), bootstrap=20).save(tmp_path / "r" / "kind.json")
+    (record,) = gather_records(tmp_path / "r")
+    for missing in ("metrics", "digest", "per_tag"):
+        facts = {name: value for name, value in record.facts.items() if name != missing}
+        with pytest.raises(UserError, match=rf"kind\.json: not as ssl_music writes the record .*'{missing}'"):
+            ProbeResult.of(record._replace(facts=facts))
+    with pytest.raises(UserError, match=r"kind\.txt: the name of a record ends in \.json.*call it kind\.json"):
+        ProbeResult.load(tmp_path / "r" / "kind.json").save(tmp_path / "kind.txt")
+
+
 def test_some_tracks_of_train_alone(tmp_path: Path) -> None:
     vectors = store(tmp_path / "v", *_labelled(gaussian(300, classes=2, distance=3.0)))
     train = [row.id for row in vectors.rows if row.split == "train"]

@@ -271,7 +271,7 @@ def test_songs_of_one_name_get_files_of_their_own(home: Path) -> None:
     [
         (["songs/No. 1.flac", "--labels", "t.csv"], "give the folder in its place"),
         (["songs/Album", "--by", "artist"], "no file has an artist in its own tags"),
-        (["songs/Album", "--top", "0"], "at least one tag"),
+        (["songs/Album", "--top", "0"], "top 0: 1 or more is wanted"),
         (["songs/Album", "--window_seconds", "0.001"], "wants at least"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ssl_music._files import made_folder
 from ssl_music._records import Record, read_record, write_record
 from ssl_music.bench.asked import asked_for, forget, note, only
 from ssl_music.bench.contestants import Contestant, contestants
@@ -84,6 +85,7 @@ def zoo(
     for task in bench.tasks:
         check_left(task, checked[task.name], catalogs[task.catalog], excluded.get(task.catalog, set()))
 
+    made_folder(bench.out)
     results: dict[str, dict[str, ProbeResult]] = {task.name: {} for task in bench.tasks}
     total = len(zooed) * len(bench.tasks)
     with tqdm(total=total, unit="probe", desc="bench", disable=None if progress else True) as bar:

@@ -57,7 +57,7 @@ class Catalog(ABC):
         """The tracks of the split `name`, in the order of `tracks`; `"all"` is every track."""
         if name == "all":
             return list(self.tracks)
-        known = sorted({track.split for track in self.tracks})
+        known = sorted({track.split for track in self.tracks} - {""})
         if name not in known:
             raise unknown_name("split", name, [*known, "all"])
         return [track for track in self.tracks if track.split == name]
@@ -67,7 +67,8 @@ class Catalog(ABC):
         if name is None:
             if len(self.columns) == 1:
                 return next(iter(self.columns))
-            raise UserError(f"which label column? This catalog has: {', '.join(self.columns) or 'none'}")
+            has = ", ".join(self.columns) or "none; give the catalog a table of labels"
+            raise UserError(f"which label column? This catalog has: {has}")
         if name not in self.columns:
             raise unknown_name("label column", name, list(self.columns))
         return name

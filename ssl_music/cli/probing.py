@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ssl_music._files import slug
+from ssl_music._files import made_folder, slug
 from ssl_music.cli.show import display_names
 from ssl_music.errors import UserError
 
@@ -76,7 +76,7 @@ def probe(
         raise UserError("training: nothing is trained here; it belongs to --protocol finetune and to --scratch")
     if target_precision is not None and (protocol == "finetune" or fractions):
         raise UserError("--target_precision goes with a probe of vectors, not with finetune or fractions")
-    source = _Source(checkpoint, catalog, out)
+    source = _Source(checkpoint, catalog, None if out is None else made_folder(out))
     if protocol == "finetune":
         if vectors is not None or against or fractions or baselines:
             raise UserError(
@@ -93,7 +93,7 @@ def probe(
         weights, music, folder = source.whole("--protocol finetune")
         asked |= {
             "bootstrap": bootstrap,
-            "seeds": seeds or 1,
+            "seeds": 1 if seeds is None else seeds,
             "training": training,
             "name": display_names([weights])[0],
         }
@@ -216,8 +216,12 @@ def score(
         bootstrap: draws behind the 95 % intervals.
         out: also write the result there: NAME.json, and the predictions beside it in NAME.npz.
     """
+    from ssl_music._records import check_name
     from ssl_music.probe import read_table, score_table, table
 
+    if out is not None:
+        check_name(out)
+        made_folder(out.parent)
     result = score_table(
         read_table(predictions),
         catalog,

@@ -55,6 +55,16 @@ def _write(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
             handle.write("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip() + "\n")
 
 
+def shown(path: Path) -> str:
+    """A path in a table for people: from the current folder where it lies below.
+
+    >>> shown(Path.cwd() / "songs" / "a.ogg"), shown(Path("a.ogg"))
+    ('songs/a.ogg', 'a.ogg')
+    """
+    below = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return str(path.relative_to(Path.cwd()) if below else path)
+
+
 def strongest(tags: Sequence[str], scores: np.ndarray, top: int) -> str:
     """The `top` tags with the highest scores, in one cell."""
     return "  ".join(f"{tags[place]} {scores[place]:.2f}" for place in (-scores).argsort(kind="stable")[:top])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_music.cli.show import print_rows, strongest, write_rows
+from ssl_music.cli.show import print_rows, shown, strongest, write_rows
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ def taggram(
     from ssl_music.embed import taggrams
     from ssl_music.export import tagger_in
 
-    if top < 1:
-        raise UserError(f"top {top}: at least one tag is wanted")
     tagger = tagger_in(checkpoint)
     tracks = _tracks(files, labels)
     if by and not any(getattr(track, by) for track in tracks):
@@ -84,12 +82,13 @@ def taggram(
     if songs:
         write_rows([_song_row(track, tagger.tags, whole) for track, whole in songs], "csv", out / "songs.csv")
         print_rows(
-            [{"file": str(track.path), "tags": strongest(tagger.tags, whole, PRINTED)} for track, whole in songs],
+            [{"file": shown(track.path), "tags": strongest(tagger.tags, whole, PRINTED)} for track, whole in songs],
             "table",
         )
         if by:
             _write_groups(out, by, songs, tagger.tags, top=top)
-        print(f"{len(songs)} songs, {pooling} of their windows: pictures, tables and records in {out}")
+        count = "1 song" if len(songs) == 1 else f"{len(songs)} songs"
+        print(f"{count}, {pooling} of their windows: pictures, tables and records in {out}")
     for error in broken:
         print(f"not tagged: {error}", file=sys.stderr)
     return 1 if broken else 0

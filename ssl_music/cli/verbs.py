@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ssl_music._files import made_folder
 from ssl_music.cli.benching import bench_probe
 from ssl_music.cli.exporting import export
 from ssl_music.cli.importing import import_
@@ -15,7 +16,7 @@ from ssl_music.cli.pooling import bench_pooling
 from ssl_music.cli.probing import probe, score
 from ssl_music.cli.reporting import report
 from ssl_music.cli.robust import robustness
-from ssl_music.cli.show import print_rows, strongest
+from ssl_music.cli.show import print_rows, shown, strongest
 from ssl_music.cli.taggrams import taggram
 from ssl_music.cli.training import pretrain, tell_duplicates
 from ssl_music.errors import UserError
@@ -219,12 +220,14 @@ def tag(
     from ssl_music.embed import tag_files
     from ssl_music.export import tagger_in
 
+    if out is not None:
+        made_folder(out.parent)
     tagger = tagger_in(checkpoint)
     heard = list(tag_files(files, tagger, pooling=pooling, hop_seconds=hop_seconds, device=device))
     tagged = [(path, found) for path, found in heard if not isinstance(found, AudioError)]
     if format == "table":
         rows: list[dict[str, Any]] = [
-            {"file": str(path), "tags": strongest(tagger.tags, row, top)} for path, row in tagged
+            {"file": shown(path), "tags": strongest(tagger.tags, row, top)} for path, row in tagged
         ]
     else:
         rows = [

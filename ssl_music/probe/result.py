@@ -123,6 +123,16 @@ class ProbeResult:
         """What `save` wrote, from the record as it was read."""
         if record.kind != "probe":
             raise UserError(f"{record.path}: a record of kind {record.kind!r}, where one of a probe is wanted")
+        try:
+            return cls._of(record)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{record.path}: not as ssl_music writes the record of a probe ({error!r}): changed, or of another "
+                "version; probe again"
+            ) from error
+
+    @classmethod
+    def _of(cls, record: Record) -> "ProbeResult":
         facts, arrays = {"target_precision": None, **record.facts}, record.arrays
         kind, origin = facts.pop("task"), Origin(*(facts.pop(name) for name in Origin._fields))
         facts["metrics"] = _intervals(facts["metrics"])
