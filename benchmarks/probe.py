@@ -28,6 +28,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
+from readme import fill_readme
+
 from ssl_music._files import replacing
 from ssl_music._ledger import Row
 from ssl_music.probe import PROTOCOLS, probe
@@ -241,6 +243,7 @@ def main() -> None:
     if tracks == TRACKS:
         with replacing(RESULTS) as path:
             path.write_text(text)
+        fill_readme("probe", "\n".join(line for line in lines if line.startswith("|")))
 
 
 if __name__ == "__main__":
