@@ -22,13 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import sklearn
+from readme import fill_readme
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
-
-from readme import fill_readme
 
 from ssl_music._files import replacing
 from ssl_music._ledger import Row
