@@ -47,13 +47,14 @@ def told(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     return said
 
 
+GAIN = ["--alterations", "{gain up: [3]}"]
 WRITING = {
     "tag": ["tag", "music/00.wav", "--checkpoint", "t.safetensors", "--format", "csv"],
     "taggram": ["taggram", "music/00.wav", "--checkpoint", "t.safetensors"],
     "probe": ["probe", "--checkpoint", "e.safetensors", *LABELLED],
     "bench probe": ["bench", "probe", "--encoders", "{e: e.safetensors}", *LABELLED],
     "bench pooling": ["bench", "pooling", "--checkpoint", "e.safetensors", *LABELLED],
-    "robustness": ["robustness", "--checkpoint", "e.safetensors", *LABELLED, "--alterations", "{gain up: [3]}"],
+    "robustness": ["robustness", "--checkpoint", "e.safetensors", *LABELLED, "--column", "mood", *GAIN],
 }
 
 
@@ -72,3 +73,23 @@ def test_a_score_is_kept_as_a_record(home: Path, capsys: pytest.CaptureFixture[s
     assert "no such file" in told([*score, "r.json"], capsys)
     assert "r/mine: the name of a record ends in .json" in told([*score, "r/mine"], capsys)
     assert "songs.csv: no folder can be made there" in told([*score, "songs.csv/mine.json"], capsys)
+
+
+@pytest.mark.parametrize("verb", ["probe", "bench probe", "bench pooling", "robustness"])
+def test_files_that_take_no_part_are_named(verb: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*WRITING[verb], "--out", "out"]) == 0
+    said = capsys.readouterr()
+    assert "not heard: broken.mp3: no audio that can be read" in said.err
+    assert "empty.wav: " in said.err + said.out
+    assert cli.main([*WRITING[verb], "--out", "out"]) == 0
+    again = capsys.readouterr()
+    assert again.out == said.out and "not heard: broken.mp3" in again.err
+
+
+def test_nothing_left_to_score_without_the_leaks(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The only test track that was not met in pretraining is one that cannot be heard."""
+    heard = [line for line in (home / "songs.csv").read_text().splitlines() if ".wav" in line and "empty" not in line]
+    (home / "met.csv").write_text("\n".join(["path,mood,split", *heard]))
+    met = ["--pretrained_on", "Table", "--pretrained_on.table", "met.csv", "--pretrained_on.root", "music"]
+    said = told([*WRITING["bench probe"], *met, "--pretrained_split", "all", "--leaks", "exclude"], capsys)
+    assert "task 'mood': " in said and "nothing can be scored on them; take another test split" in said

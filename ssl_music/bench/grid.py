@@ -100,6 +100,7 @@ def zoo(
         **standings(results, reference=reference or zooed[0].name),
         "leaks": leak_rows(met),
         "leaks_are": "excluded" if excluded else "reported" if pretrained_on is not None else "not looked for",
+        "not_heard": {name: bench.not_heard(name, zooed[0]) for name in catalogs},
         "pretrained_on": None if pretrained_on is None else [pretrained_on.fingerprint(), pretrained_split],
         "seed": seed,
         "bootstrap": bootstrap,
@@ -209,6 +210,11 @@ class _Bench:
 
     def vectors_of(self, one: Contestant, catalog: str) -> Path:
         return self.out / "vectors" / catalog / one.name
+
+    def not_heard(self, catalog: str, one: Contestant) -> dict[str, str]:
+        """The tracks that no vectors could be had of, and why: that lies in their files, for every encoder alike."""
+        folder = self.vectors_of(one, catalog)
+        return dict(Vectors(folder).broken) if folder.is_dir() else {}
 
     def _asked(self, one: Contestant, task: Task, excluded: set[str]) -> dict[str, Any]:
         """All that a result depends on."""

@@ -58,6 +58,7 @@ class PoolingStudy:
     tracks: int  #: of test
     unit: str
     units: int
+    not_heard: dict[str, str]  #: tracks that no vectors could be had of, and why
     split: str
     seed: int
     bootstrap: int
@@ -184,6 +185,7 @@ def pooling_study(
         tracks=len(first.ids),
         unit=unit,
         units=units,
+        not_heard=dict(stores[0].broken),
         split=test,
         seed=seed,
         bootstrap=bootstrap,

@@ -131,6 +131,8 @@ def without(result: ProbeResult, ids: Collection[str], checked: ProbeTask) -> Pr
     if len(kept) == len(result.test[0].ids):
         return result
     test = [run.matched(result.tags, kept) for run in result.test]
+    if not kept or len(constant(test[0].targets, result.tags)) == len(result.tags):
+        raise _nothing_left(result.column, len(kept), len(result.test[0].ids))
     split = list(result.tracks)[-1]
     places = [checked.tags.index(tag) for tag in result.tags]
     return assembled(
@@ -156,7 +158,11 @@ def check_left(task: Task, checked: ProbeTask, catalog: Catalog, excluded: Colle
     rows, targets = checked.parts["test"].rows, checked.parts["test"].targets
     kept = np.array([catalog.tracks[row].id not in excluded for row in rows], bool)
     if not kept.any() or len(constant(targets[kept], checked.tags)) == len(checked.tags):
-        raise UserError(
-            f"task {task.name!r}: {int(kept.sum())} of {len(rows)} test tracks were not met in pretraining, and "
-            "nothing can be scored on them; take another test split, or leaks report"
-        )
+        raise _nothing_left(task.name, int(kept.sum()), len(rows))
+
+
+def _nothing_left(task: str, kept: int, count: int) -> UserError:
+    return UserError(
+        f"task {task!r}: {kept} of {count} test tracks were not met in pretraining, and nothing can be scored on "
+        "them; take another test split, or leaks report"
+    )

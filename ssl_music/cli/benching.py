@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ssl_music.cli.show import TOLD, tell_unheard
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ def bench_probe(
     met = record.facts["leaks"]
     found = f"{len(met)} test tracks were met in pretraining, {record.facts['leaks_are']}" if met else "no leak found"
     print(f"\nleaks: {'not looked for' if pretrained_on is None else found}")
-    for row in met[:5]:
+    for row in met[:TOLD]:
         print(f"  {row['catalog']}: {row['track']!r} of {row['split']!r}, {row['how']} as {row['met_in']!r}")
+    if len(met) > TOLD:
+        print(f"  {len(met) - TOLD} more in the record")
+    for name, unheard in record.facts["not_heard"].items():
+        tell_unheard(unheard if len(catalogs or ()) == 1 else {f"{name}: {id}": why for id, why in unheard.items()})
     print(f"record: {out / 'bench.json'}")

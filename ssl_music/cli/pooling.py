@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ssl_music.cli.show import tell_unheard
+
 if TYPE_CHECKING:
     from ssl_music.catalogs import Catalog
 
@@ -73,4 +75,5 @@ def bench_pooling(
     )
     study.save(out / "pooling.json")
     print(study)
+    tell_unheard(study.not_heard)
     print(f"record: {out / 'pooling.json'}")

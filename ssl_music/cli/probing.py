@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ssl_music._files import made_folder, slug
-from ssl_music.cli.show import display_names
+from ssl_music.cli.show import display_names, tell_unheard
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def _stores(
             (name,) = display_names([weights])
             stores = {name: embed(music, encoder, folder / "vectors" / slug(name)), **stores}
         stores |= baseline_stores(encoder, music, folder / "vectors", names=baselines, seed=seed)
+    tell_unheard({id: reason for store in stores.values() for id, reason in store.broken})
     return stores
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssl_music.cli.show import display_names, print_rows
+from ssl_music.cli.show import display_names, print_rows, tell_unheard
 from ssl_music.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def robustness(
     print_rows(rows(record.facts), "table")
     for id, reason in record.facts["left_out"].items():
         print(f"left out: {id}: {reason}")
+    tell_unheard(record.facts["not_heard"])
     print(f"record: {record.path}")
 
 

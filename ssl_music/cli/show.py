@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: names that a training, or an embedding, gives its folder and its files, whatever was trained
 USUAL = ("runs", "run", "encoder", "tagger", "best", "vectors")
+#: of tracks that take no part, how many are told of one by one
+TOLD = 5
 
 
 def print_rows(rows: list[dict[str, Any]], format: str, out: Path | None = None) -> None:
@@ -53,6 +55,14 @@ def _write(rows: list[dict[str, Any]], format: str, handle: Any) -> None:
         widths = {key: max(len(key), *(len(row[key]) for row in texts)) for key in rows[0]}
         for row in [{key: key for key in widths}, *texts]:
             handle.write("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip() + "\n")
+
+
+def tell_unheard(unheard: Mapping[str, str]) -> None:
+    """Tracks that take no part, each with the reason; beyond some, how many more there are."""
+    for id, reason in list(unheard.items())[:TOLD]:
+        print(f"not heard: {id}: {reason}", file=sys.stderr)
+    if len(unheard) > TOLD:
+        print(f"not heard: {len(unheard) - TOLD} more", file=sys.stderr)
 
 
 def shown(path: Path) -> str:

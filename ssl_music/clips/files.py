@@ -77,7 +77,7 @@ class Files:
             shown = "; ".join(map(str, broken[:3])) + ("; …" if len(broken) > 3 else "")
             raise UserError(
                 f"{len(broken)} of {len(self.tracks)} files cannot be read: {shown}. "
-                "`ssl-music pack` sets such files aside and lists them: train from the pack"
+                "`ssl-music pack` sets such files aside and lists them: give the pack as the catalog"
             )
         return np.array(lengths, np.int64)
 

@@ -1,7 +1,7 @@
 """The study: a probe fitted once on the music as it is, asked of the music as it was altered."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,6 +137,7 @@ def robustness(
         "unit": first.unit,
         "units": first.units,
         "left_out": left_out,
+        "not_heard": _not_heard(ids, left_out, plain.values()),
         "seed": seed,
         "bootstrap": bootstrap,
         "split_name": catalog.split_name,
@@ -193,6 +194,12 @@ def _left_out(ids: Sequence[str], stores: Sequence[Vectors]) -> dict[str, str]:
             f"wanted ({reasons})"
         )
     return dict(sorted(found.items()))
+
+
+def _not_heard(ids: Sequence[str], left_out: Mapping[str, str], stores: Iterable[Vectors]) -> dict[str, str]:
+    """The other tracks that take no part, those of train and valid: why no vectors could be had of them."""
+    wanted = set(ids) - set(left_out)
+    return {id: reason for vectors in stores for id, reason in vectors.broken if id in wanted}
 
 
 def _scored(ids: Sequence[str], left_out: Mapping[str, str], vectors: Vectors, fitted: Fitted | None) -> list[str]:
