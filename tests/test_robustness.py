@@ -242,7 +242,7 @@ def test_several_encoders_every_alteration_and_the_table(catalog: Catalog, tmp_p
     (line,) = [one for one in lines if (one["encoder"], one["label"]) == ("b", "SNR 30 dB")]
     assert [float(line[f"cosine{end}"]) for end in ("", "_low", "_high")] == point["cosine"]
     shown = rows(record.facts)
-    assert list(shown[0]) == ["effect", "strength", "encoder", "balanced_accuracy", "change", "cosine"]
+    assert list(shown[0]) == ["effect", "strength", "encoder", "balanced accuracy", "change", "cosine"]
     assert [one["encoder"] for one in shown[:4]] == ["a", "a", "b", "b"]
     again = robustness(
         both, packed, "register", tmp_path / "out", alterations=weak, max_tracks=8, bootstrap=50, progress=False

@@ -7,6 +7,7 @@ from typing import Any
 
 from ssl_music._files import replacing
 from ssl_music.metrics import Interval
+from ssl_music.probe import NAMES
 
 #: of a point, what has an interval
 MEASURED = ("score", "change", "cosine", "plain_cosine")
@@ -26,7 +27,7 @@ def rows(facts: Mapping[str, Any]) -> list[dict[str, str]]:
             "strength": point["label"],
             **({"encoder": name} if several else {}),
             **(
-                {facts["metric"]: str(Interval(*point["score"])), "change": f"{Interval(*point['change']):+}"}
+                {NAMES[facts["metric"]]: str(Interval(*point["score"])), "change": f"{Interval(*point['change']):+}"}
                 if facts["metric"]
                 else {}
             ),
