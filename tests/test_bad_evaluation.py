@@ -93,3 +93,16 @@ def test_nothing_left_to_score_without_the_leaks(home: Path, capsys: pytest.Capt
     met = ["--pretrained_on", "Table", "--pretrained_on.table", "met.csv", "--pretrained_on.root", "music"]
     said = told([*WRITING["bench probe"], *met, "--pretrained_split", "all", "--leaks", "exclude"], capsys)
     assert "task 'mood': " in said and "nothing can be scored on them; take another test split" in said
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_onnx_file_has_no_fresh_weights_and_learns_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    for broken in ("broken.mp3", "empty.wav"):
+        (home / "music" / broken).unlink()
+    lines = (home / "songs.csv").read_text().splitlines()
+    (home / "songs.csv").write_text("\n".join(lines[:-2]))
+    assert cli.main(["export", "--checkpoint", "e.safetensors", "--out", "e.onnx"]) == 0
+    asked = ["probe", "--checkpoint", "e.onnx", *LABELLED, "--out", "out"]
+    assert "not an .onnx file; give the .safetensors file" in told([*asked, "--baselines", "[random]"], capsys)
+    assert "an .onnx file cannot be trained" in told([*asked, "--protocol", "finetune"], capsys)

@@ -12,6 +12,7 @@ from ssl_music.clips import ClipLoader, waves
 from ssl_music.embed import embed
 from ssl_music.encoders import Encoder, LogMelStatistics, MfccStatistics
 from ssl_music.errors import UserError, unknown_name
+from ssl_music.export import OnnxEncoder
 from ssl_music.vectors import Vectors
 
 CALIBRATION_BATCHES = 10  # enough for a mean and a variance
@@ -50,6 +51,8 @@ def untrained(encoder: Encoder, *, seed: int) -> Encoder:
     >>> untrained(SampleCNN(width=2), seed=1).digest() == untrained(SampleCNN(width=2), seed=1).digest()
     True
     """
+    if isinstance(encoder, OnnxEncoder):
+        raise UserError("fresh weights need the network itself, not an .onnx file; give the .safetensors file")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return type(encoder)(**encoder.spec())

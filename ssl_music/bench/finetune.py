@@ -23,6 +23,7 @@ from ssl_music.catalogs import Catalog
 from ssl_music.embed import embed
 from ssl_music.encoders import Encoder
 from ssl_music.errors import UserError, unknown_name
+from ssl_music.export import OnnxEncoder
 from ssl_music.methods import Supervised
 from ssl_music.methods.train import train as train_method
 from ssl_music.probe import Origin, Predictions, ProbeResult, assembled
@@ -84,13 +85,15 @@ def finetune(
     >>> result.protocol, result.tags, result.tracks
     ('finetune', ['hiss', 'hum'], {'train': 12, 'valid': 6, 'test': 6})
     """
+    if isinstance(encoder, OnnxEncoder):
+        raise UserError("an .onnx file cannot be trained; give the .safetensors file")
     if seeds < 1:
         raise UserError(f"seeds {seeds}: one run or more is wanted")
     if device not in ACCELERATORS:
         raise unknown_name("device to train on", device, list(ACCELERATORS))
     training = training or Training()
     splits = {"train": train, "valid": valid, "test": test}
-    labels = Labels(f"split {catalog.split_name}", catalog)
+    labels = Labels("the catalog", catalog)
     whole = build_task(
         labels, column, splits=splits, drop=drop, pool="vectors", regression=False, shared_groups=shared_groups
     )
