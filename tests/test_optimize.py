@@ -314,7 +314,7 @@ def test_a_recipe_says_it(tmp_path: Path) -> None:
     [
         (["--optimizer.shedule", "cosine"], "unknown argument of Optimization 'shedule'; did you mean 'schedule'?"),
         (["--optimizer.then+={after_epochs: 3, rate: 3}"], "unknown argument of Phase 'rate'"),
-        (["--batch_size", "many"], "in batch_size: came 'many'; wanted int, or 'auto'"),
+        (["--batch_size", "many"], "in batch_size: came 'many'; wanted a whole number, or 'auto'"),
         (["--optimizer.name", "adan"], "in optimizer → name: unknown value 'adan'; did you mean 'adam'?"),
         (["--optimizer.schedule", "cosine"], "phases (then) have constant rates"),
     ],
