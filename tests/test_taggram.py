@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mutagen
 import numpy as np
@@ -13,7 +15,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ssl_music import audio, checkpoint, cli
+from ssl_music import audio, checkpoint, cli, embed
 from ssl_music._records import read_record
 from ssl_music.catalogs.synthesis.instruments import SAMPLE_RATE
 from ssl_music.embed import tag_files, taggrams
@@ -235,6 +237,32 @@ def test_the_command_writes_pictures_tables_and_records_twice_the_same(
     assert lines[0] == "start_seconds,end_seconds,flute,guitar,strings" and len(lines) == 1 + len(found.scores)
     blue = read_record(home / "a" / "No. 1.json").facts
     assert (blue["title"], blue["artist"], blue["file"]) == ("Blue", "Ada", str(home / "songs" / "No. 1.flac"))
+
+
+def test_what_is_there_is_not_heard_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["taggram", "songs", "--checkpoint", "tagger.safetensors", "--out", "a"]
+    assert cli.main(command) == 1
+    first = digests(home / "a")
+    heard = list[str]()
+    before = embed.taggrams
+
+    def listened(files: Sequence[Path], *rest: Any, **options: Any) -> Any:
+        heard[:] = [path.name for path in files]
+        return before(files, *rest, **options)
+
+    monkeypatch.setattr(embed, "taggrams", listened)
+    assert cli.main(command) == 1 and heard == ["broken.mp3"] and digests(home / "a") == first
+    (home / "a" / "No. 1.png").unlink()  # as after an interruption: the record is written last
+    (home / "a" / "Album" / "short.json").unlink()
+    (home / "a" / "songs.csv").unlink()
+    assert cli.main(command) == 1 and sorted(heard) == ["No. 1.flac", "broken.mp3", "short.wav"]
+    assert digests(home / "a") == first
+    (home / "a" / "No. 1.json").write_text("{")
+    assert cli.main(command) == 1 and sorted(heard) == ["No. 1.flac", "broken.mp3"] and digests(home / "a") == first
+    (home / "songs" / "Album" / "short.wav").write_bytes((home / "songs" / "Album" / "change.wav").read_bytes())
+    assert cli.main(command) == 1 and sorted(heard) == ["broken.mp3", "short.wav"]
+    for other in (["--top", "1"], ["--pooling", "max"], ["--hop_seconds", "0.7"]):
+        assert cli.main([*command, *other]) == 1 and len(heard) == 4
 
 
 def test_averages_by_artist_from_a_table_and_from_the_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

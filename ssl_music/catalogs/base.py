@@ -178,11 +178,12 @@ def file_duplicates(tracks: Sequence[Track]) -> list[list[Track]]:
     for alike in by_size.values():
         if len(alike) > 1:
             for track in alike:
-                by_content.setdefault(_content_digest(track.path), []).append(track)
+                by_content.setdefault(content_digest(track.path), []).append(track)
     return [same for same in by_content.values() if len(same) > 1]
 
 
-def _content_digest(path: Path) -> str:
+def content_digest(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hex digits."""
     digest = hashlib.sha256()
     with path.open("rb") as handle:
         while block := handle.read(1 << 20):

@@ -53,8 +53,10 @@ def taggram(
         labels: a CSV or Parquet table of the folders' files with artist, album or title, as of a Folder; by default
             the files' own tags say these.
         device: auto, cpu, cuda …
-        out: the folder to write; a second run writes the same.
+        out: the folder to write; a song that is there already, tagged and drawn as is asked, is not heard again.
     """
+    from importlib.metadata import version
+
     from ssl_music.audio import AudioError
     from ssl_music.embed import taggrams
     from ssl_music.export import tagger_in
@@ -63,21 +65,30 @@ def taggram(
     tracks = _tracks(files, labels)
     if by and not any(getattr(track, by) for track in tracks):
         raise UserError(f"no file has an {by} in its own tags; give --labels with a column {by}, or leave --by out")
+    names = _names(tracks)
+    asked = {"version": version("ssl-music"), "tagger": tagger.digest(), "window_seconds": window_seconds,
+             "hop_seconds": hop_seconds, "pooling": pooling, "top": top}  # fmt: skip
+    every = [asked | _of_track(track) for track in tracks]
+    kept = [_kept(out / name, its) for name, its in zip(names, every, strict=True)]
     heard = taggrams(
-        [track.path for track in tracks],
+        [track.path for track, whole in zip(tracks, kept, strict=True) if whole is None],
         tagger,
         window_seconds=window_seconds,
         hop_seconds=hop_seconds,
         device=device,
     )
     broken, songs = [], list[tuple["Track", "np.ndarray"]]()
-    for track, name, (_, found) in zip(tracks, _names(tracks), heard, strict=True):
+    for track, name, its, before in zip(tracks, names, every, kept, strict=True):
+        if before is not None:
+            songs.append((track, before))
+            continue
+        _, found = next(heard)
         if isinstance(found, AudioError):
             broken.append(found)
             continue
         whole = found.pooled(pooling)
         facts = {"pooling": pooling, "hop_seconds": hop_seconds or found.window_seconds, "tagger": tagger.digest()}
-        _write_song(out / name, track, found, whole, facts=facts, top=top)
+        _write_song(out / name, track, found, whole, facts={**facts, "asked": its}, top=top)
         songs.append((track, whole))
     if songs:
         write_rows([_song_row(track, tagger.tags, whole) for track, whole in songs], "csv", out / "songs.csv")
@@ -122,6 +133,30 @@ def _names(tracks: Sequence[Track]) -> list[str]:
         taken[name] += 1
         names.append(name if taken[name] == 1 else f"{name} ({taken[name]})")
     return names
+
+
+def _of_track(track: Track) -> dict[str, str]:
+    """What a song's files are made of, besides what is asked: its audio, and what it is called."""
+    from ssl_music.catalogs.base import content_digest
+
+    try:
+        audio = content_digest(track.path)[:16]
+    except OSError:  # told when it is heard
+        audio = ""
+    return {"file": str(track.path), "audio": audio, "title": track.title, "artist": track.artist}
+
+
+def _kept(place: Path, asked: dict[str, Any]) -> np.ndarray | None:
+    """The scores of a song whose files are there, made as is asked; None where they are to be made."""
+    from ssl_music._records import read_record
+
+    if not all(_beside(place, ending).is_file() for ending in (".png", ".csv", ".json")):
+        return None
+    try:
+        record = read_record(_beside(place, ".json"))
+    except UserError:  # cut short, or none of ours
+        return None
+    return record.arrays["song_scores"] if record.facts.get("asked") == asked else None
 
 
 def _write_song(
