@@ -133,8 +133,13 @@ def scores(findings: Findings, beside: Beside) -> str:
     ]
     skipped = [""] if ranked else []
     foot = [["chance", *skipped, *(f"{column.chance:.3f}".replace("-", "−") for column in found)]]
+    common = []  # what all columns agree in is said once: it would only make the table wide
     for line in dict.fromkeys(key for column in found for key in column.about):
-        foot.append([line, *skipped, *(column.about.get(line, "") for column in found)])
+        told = [column.about.get(line, "") for column in found]
+        if len(told) > 1 and len(set(told)) == 1:
+            common.append(f"{line} {told[0]}")
+        else:
+            foot.append([line, *skipped, *told])
     facts = bench_facts(findings, found)
     ranks = findings.mean_ranks
     beside.rows("scores", [{**row, "mean rank": ranks.get(str(row["encoder"]))} for row in bench_rows(facts)])
@@ -147,6 +152,7 @@ def scores(findings: Findings, beside: Beside) -> str:
     return section(
         "Scores",
         table(heading, lines, foot=foot, kind="scores", caption="Every encoder on every task"),
+        paragraph(escaped(f"All: {'; '.join(common)}."), kind="note") if common else "",
         paragraph(note, kind="note"),
         *[_leak(task) for task in findings.tasks if task.first.shared_groups],
         *[_met(record.facts) for record in findings.records("bench") if record.facts.get("leaks")],
