@@ -135,11 +135,11 @@ def scores(findings: Findings, beside: Beside) -> str:
     foot = [["chance", *skipped, *(f"{column.chance:.3f}".replace("-", "−") for column in found)]]
     common = []  # what all columns agree in is said once: it would only make the table wide
     for line in dict.fromkeys(key for column in found for key in column.about):
-        told = [column.about.get(line, "") for column in found]
-        if len(told) > 1 and len(set(told)) == 1:
-            common.append(f"{line} {told[0]}")
+        cells = [column.about.get(line, "") for column in found]
+        if len(cells) > 1 and len(set(cells)) == 1:
+            common.append(f"{line} {cells[0]}")
         else:
-            foot.append([line, *skipped, *told])
+            foot.append([line, *skipped, *cells])
     facts = bench_facts(findings, found)
     ranks = findings.mean_ranks
     beside.rows("scores", [{**row, "mean rank": ranks.get(str(row["encoder"]))} for row in bench_rows(facts)])
