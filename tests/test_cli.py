@@ -122,6 +122,18 @@ def test_misspelt_recipe_names_what_is_known(
     assert told in error and "Known: " in error
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, a disk that is always full")
+def test_what_cannot_be_printed() -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "ssl_music.cli", "--help"]
+        left = subprocess.run(words, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert left.returncode == 2
+    assert left.stderr == "ssl-music: error: the disk is full; make room and run the same command again\n"
+    command = f"{sys.executable} -m ssl_music.cli --help | true; echo ${{PIPESTATUS[0]}}"
+    left = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True)
+    assert (left.stdout, left.stderr) == ("0\n", "")
+
+
 def test_recipe_that_is_no_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "recipe.yaml").write_text("seed: [1, 2\nmethod: {")
     assert cli.main(["pretrain", "--recipe", str(tmp_path / "recipe.yaml")]) == 2

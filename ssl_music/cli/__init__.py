@@ -6,6 +6,7 @@
 Exit codes: 0 done · 2 something to mend, said in one line · 130 interrupted with Ctrl-C.
 """
 
+import errno
 import io
 import os
 import shutil
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return _dispatch(arguments)
+            code = _dispatch(arguments)
+        sys.stdout.flush()  # what cannot be printed is told of here, not by Python as it ends
+        return code
     except KeyboardInterrupt:
         print("\ninterrupted; what was finished is kept, run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
@@ -49,8 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ssl-music: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _print_no_more()
+        print("ssl-music: error: the disk is full; make room and run the same command again", file=sys.stderr)
+        return 2
+
+
+def _print_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:
