@@ -106,3 +106,13 @@ def test_an_onnx_file_has_no_fresh_weights_and_learns_nothing(home: Path, capsys
     asked = ["probe", "--checkpoint", "e.onnx", *LABELLED, "--out", "out"]
     assert "not an .onnx file; give the .safetensors file" in told([*asked, "--baselines", "[random]"], capsys)
     assert "an .onnx file cannot be trained" in told([*asked, "--protocol", "finetune"], capsys)
+
+
+def test_another_protocol_leaves_a_record_of_its_own(home: Path) -> None:
+    for options in ([], ["--protocol", "knn"], ["--pool", "scores"], ["--protocol", "knn"]):
+        assert cli.main([*WRITING["probe"], "--out", "out", *options]) == 0
+    assert sorted(path.name for path in (home / "out" / "probes" / "mood").glob("*.json")) == [
+        "e-knn.json",
+        "e-scores.json",
+        "e.json",
+    ]

@@ -13,6 +13,7 @@ from ssl_music.errors import UserError
 if TYPE_CHECKING:
     from ssl_music.bench.training import Training
     from ssl_music.catalogs import Catalog
+    from ssl_music.probe import ProbeResult
     from ssl_music.vectors import Vectors
 
 
@@ -116,7 +117,14 @@ def probe(
         print("\n" + compare(results))
     if out is not None:
         for result in results:
-            result.save(out / "probes" / slug(result.column) / f"{slug(result.name)}.json")
+            result.save(out / "probes" / slug(result.column) / f"{_record_name(result)}.json")
+
+
+def _record_name(result: ProbeResult) -> str:
+    """The encoder, and the protocol where it is not the usual one: another protocol leaves a record of its own."""
+    protocol = [] if result.protocol == "linear" else [result.protocol]
+    pool = [result.pool] if result.pool == "scores" and result.protocol != "finetune" else []
+    return "-".join([slug(result.name), *protocol, *pool])
 
 
 class _Source(NamedTuple):
