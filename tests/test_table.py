@@ -268,3 +268,15 @@ def test_real_music() -> None:
     assert missing_positives(table, "mood") == {"test": ["Calm"], "valid": ["Calm", "Suspenseful"]}
     music = Table(path, where={"set": "music"}, columns=["task_genre"])
     assert Counter(track.split for track in music.tracks) == {"train": 431, "valid": 152, "test": 250}
+
+
+def test_a_column_that_does_not_look_like_labels_is_told_how_to_become_one(write: Callable[..., Path]) -> None:
+    path = write("path,genre,origin\n0.wav,folk,here\n1.wav,jazz,here\n2.wav,folk,here\n3.wav,jazz,here\n")
+    table = Table(path)
+    with pytest.raises(
+        UserError, match=r"'origin'. Known: genre; a table's column of fewer than 2 .*columns names it"
+    ):
+        table.column("origin")
+    assert Table(path, columns=["origin"]).column("origin") == "origin"
+    with pytest.raises(UserError, match=r"Known: origin$"):
+        Table(path, columns=["origin"]).column("genre")

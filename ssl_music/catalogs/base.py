@@ -47,6 +47,8 @@ class Catalog(ABC):
     columns: Mapping[str, bool]
     #: which split this is, printed with every result
     split_name: str
+    #: told where a label column is asked for that there is not
+    on_columns: str = ""
 
     @property
     @abstractmethod
@@ -70,7 +72,7 @@ class Catalog(ABC):
             has = ", ".join(self.columns) or "none; give the catalog a table of labels"
             raise UserError(f"which label column? This catalog has: {has}")
         if name not in self.columns:
-            raise unknown_name("label column", name, list(self.columns))
+            raise UserError(f"{unknown_name('label column', name, list(self.columns))}{self.on_columns}")
         return name
 
     def tags(self, column: str | None = None) -> list[str]:

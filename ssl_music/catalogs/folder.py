@@ -13,6 +13,7 @@ from ssl_music.audio import AUDIO_ENDINGS
 from ssl_music.catalogs.base import Catalog, Track
 from ssl_music.catalogs.labels import (
     FACTS,
+    NOT_CHOSEN,
     Cell,
     Contents,
     examples,
@@ -94,6 +95,10 @@ class Folder(Catalog):
     @property
     def split_name(self) -> str:  # type: ignore[override]
         return self._contents.split_name
+
+    @property
+    def on_columns(self) -> str:  # type: ignore[override]
+        return NOT_CHOSEN if self.labels is not None and self.wanted_columns is None else ""
 
     @cached_property
     def _contents(self) -> Contents:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ssl_music.catalogs.base import Catalog, Track
 from ssl_music.catalogs.labels import (
     FACTS,
+    NOT_CHOSEN,
     Contents,
     Sheet,
     examples,
@@ -104,6 +105,10 @@ class Table(Catalog):
     @property
     def split_name(self) -> str:  # type: ignore[override]
         return self._contents.split_name
+
+    @property
+    def on_columns(self) -> str:  # type: ignore[override]
+        return NOT_CHOSEN if self.wanted_columns is None else ""
 
     @cached_property
     def _contents(self) -> Contents:

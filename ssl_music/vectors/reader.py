@@ -142,5 +142,5 @@ class Vectors:
             f"split {header['split_name']}, catalog {header['catalog_fingerprint']}",
         ]
         lines += [f"no vectors: {id}: {reason}" for id, reason in self.broken]
-        lines += [f"unusable: {fault.id}: {fault.reason}" for fault in self.check()]
+        lines += [f"doubtful: {fault.id}: {fault.reason}" for fault in self.check()]
         return "\n".join(lines)

@@ -6,10 +6,19 @@ tags    rows → label columns, tags and splits
 
 from ssl_music.catalogs.labels.match import match_files
 from ssl_music.catalogs.labels.sheet import Cell, Sheet, examples, read_cells, read_sheet, text
-from ssl_music.catalogs.labels.tags import FACTS, Contents, file_title, read_labels, split_named, with_splits
+from ssl_music.catalogs.labels.tags import (
+    FACTS,
+    NOT_CHOSEN,
+    Contents,
+    file_title,
+    read_labels,
+    split_named,
+    with_splits,
+)
 
 __all__ = [
     "FACTS",
+    "NOT_CHOSEN",
     "Cell",
     "Contents",
     "Sheet",

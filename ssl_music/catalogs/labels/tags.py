@@ -19,6 +19,11 @@ from ssl_music.errors import UserError
 FACTS = ("artist", "album", "title", "group", "split")
 #: with columns=None, a label column has this many distinct tags, and at least two cells a tag on average
 FEWEST_TAGS, MOST_TAGS = 2, 100
+#: of a table whose columns were not chosen by name
+NOT_CHOSEN = (
+    f"; a table's column of fewer than {FEWEST_TAGS} tags, of more than {MOST_TAGS}, or of fewer than two cells a "
+    "tag is one where --catalog.columns names it"
+)
 _SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(("validation", "val", "dev"), "valid")
 
 
