@@ -77,6 +77,7 @@ def probe(
         raise UserError("training: nothing is trained here; it belongs to --protocol finetune and to --scratch")
     if target_precision is not None and (protocol == "finetune" or fractions):
         raise UserError("--target_precision goes with a probe of vectors, not with finetune or fractions")
+    stores: dict[str, Vectors] = {}
     source = _Source(checkpoint, catalog, None if out is None else made_folder(out))
     if protocol == "finetune":
         if vectors is not None or against or fractions or baselines:
@@ -105,6 +106,7 @@ def probe(
         if fractions is not None:
             asked |= {"fractions": _shares(fractions), **({} if seeds is None else {"seeds": seeds})}
             _fractions(stores, column, source, asked, training=training, scratch=scratch)
+            _tell_unheard(stores)
             return
         if scratch:
             raise UserError("--scratch goes with --fractions; by itself it is pretrain --recipe supervised_tagging")
@@ -115,6 +117,7 @@ def probe(
     print(table(results[0]))
     if len(results) > 1:
         print("\n" + compare(results))
+    _tell_unheard(stores)
     if out is not None:
         for result in results:
             result.save(out / "probes" / slug(result.column) / f"{_record_name(result)}.json")
@@ -161,8 +164,11 @@ def _stores(
             (name,) = display_names([weights])
             stores = {name: embed(music, encoder, folder / "vectors" / slug(name)), **stores}
         stores |= baseline_stores(encoder, music, folder / "vectors", names=baselines, seed=seed)
-    tell_unheard({id: reason for store in stores.values() for id, reason in store.broken})
     return stores
+
+
+def _tell_unheard(stores: dict[str, Vectors]) -> None:
+    tell_unheard({id: reason for store in stores.values() for id, reason in store.broken})
 
 
 def _shares(fractions: str | list[float]) -> list[float]:

@@ -49,9 +49,10 @@ def read_table(path: Path | str) -> Table:
     sheet = read_cells(path)
     naming, *tags = sheet.names or [""]
     if naming not in NAMING or not tags:
+        came = examples(name[:SHOWN_LETTERS] for name in sheet.names) or "empty"
         raise UserError(
-            f"{path}: its first line is {examples(name[:SHOWN_LETTERS] for name in sheet.names)}; wanted "
-            f"{' or '.join(NAMING)} in the first column, and a column for each tag"
+            f"{path}: its first line is {came}; wanted {' or '.join(NAMING)} in the first column, and a column for "
+            "each tag"
         )
     scores = np.array([[_number(path, row[naming], tag, text(row[tag])) for tag in tags] for row in sheet.rows])
     cells = (row[naming] for row in sheet.rows)
